@@ -1,0 +1,3 @@
+"""glaciercube."""
+
+__version__ = "0.1.0"

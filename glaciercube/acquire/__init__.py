@@ -1,0 +1,1 @@
+"""Acquire: catalogues, files, outlines and terrain into a lazy cube on one grid."""

@@ -1,0 +1,1 @@
+"""Cube: masks and policies, annual layers."""

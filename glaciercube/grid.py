@@ -1,0 +1,192 @@
+"""The grid everything lies on: a thin layer over odc-geo's GeoBox."""
+
+import math
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+from pyproj import Geod
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
+
+from glaciercube.errors import GridError
+
+WGS84 = "EPSG:4326"
+
+
+def grid_of(data: xr.Dataset | xr.DataArray, name: str = "the data") -> GeoBox:
+    """Return the grid of georeferenced data.
+
+    Parameters
+    ----------
+    data : Dataset or DataArray
+        With dims y and x, their coordinates and a CRS.
+    name : str
+        What the caller calls the data, for the message.
+
+    Raises
+    ------
+    GridError
+        If there is no CRS or no regular grid.
+    """
+    geobox = data.odc.geobox
+    if geobox is None or not isinstance(geobox, GeoBox):
+        raise GridError(
+            f"{name} needs regular coordinates y and x, but has dims {tuple(data.dims)}"
+        )
+    if geobox.crs is None:
+        raise GridError(
+            f"{name} has no coordinate reference system; set it with .rio.write_crs(...)"
+        )
+    return geobox
+
+
+def georeferenced(dataset: xr.Dataset, geobox: GeoBox) -> xr.Dataset:
+    """Return a dataset with the coordinates and CRS of a grid on every variable.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Variables with dims (..., y, x) of the grid's shape.
+    geobox : GeoBox
+    """
+    coords = xr_coords(geobox, dims=("y", "x"))
+    out = dataset.assign_coords(coords)
+    for variable in out.data_vars.values():
+        if {"y", "x"} <= set(variable.dims):
+            variable.encoding["grid_mapping"] = "spatial_ref"
+            variable.attrs.pop("grid_mapping", None)
+    return out
+
+
+def require_same(first: GeoBox, second: GeoBox, names: tuple[str, str]) -> None:
+    """Raise an error that shows both grids if they differ.
+
+    Raises
+    ------
+    GridError
+    """
+    if first != second:
+        raise GridError(
+            f"{names[0]} and {names[1]} need the same grid: {describe(first)} against "
+            f"{describe(second)}; reproject one with odc.geo.xr.xr_reproject"
+        )
+
+
+def describe(geobox: GeoBox) -> str:
+    """Return a grid in one line.
+
+    Examples
+    --------
+    >>> describe(GeoBox.from_bbox((0, 0, 100, 50), "EPSG:32632", resolution=10))
+    'EPSG:32632, 10 x 10, 5 rows x 10 columns from (0, 50)'
+    """
+    step = geobox.resolution
+    affine = geobox.affine
+    return (
+        f"{geobox.crs}, {abs(step.x):g} x {abs(step.y):g}, "
+        f"{geobox.shape.y} rows x {geobox.shape.x} columns from ({affine.c:g}, {affine.f:g})"
+    )
+
+
+def grid_around(area: Any, resolution: float, crs: Any = None) -> GeoBox:
+    """Return the grid that covers an area, its pixels on multiples of the resolution.
+
+    Parameters
+    ----------
+    area : GeoDataFrame, GeoBox, shapely geometry or (west, south, east, north)
+        A geometry or box without CRS is longitude and latitude.
+    resolution : float
+        Pixel size (m; degrees if `crs` is geographic).
+    crs : optional
+        Of the grid; the UTM zone of the area's centre if None.
+
+    Returns
+    -------
+    GeoBox
+        Anchored at coordinate (0, 0) of its CRS, so that grids of neighbouring areas and
+        of other sensors share pixels.
+
+    Raises
+    ------
+    GridError
+        If the area is empty or has no CRS.
+    """
+    frame = area_frame(area)
+    target = crs if crs is not None else frame.estimate_utm_crs()
+    west, south, east, north = frame.to_crs(target).total_bounds
+    low_x, high_x = math.floor(west / resolution), math.ceil(east / resolution)
+    low_y, high_y = math.floor(south / resolution), math.ceil(north / resolution)
+    bounds = (low_x * resolution, low_y * resolution, high_x * resolution, high_y * resolution)
+    return GeoBox.from_bbox(bounds, str(target), resolution=resolution)
+
+
+def area_frame(area: Any) -> gpd.GeoDataFrame:
+    """Return an area, however given, as a GeoDataFrame with a CRS.
+
+    Parameters
+    ----------
+    area : GeoDataFrame, GeoSeries, GeoBox, shapely geometry or (west, south, east, north)
+        A geometry or box without CRS is longitude and latitude.
+
+    Raises
+    ------
+    GridError
+        If it is empty, has no CRS, or is something else.
+    """
+    if isinstance(area, GeoBox):
+        if area.crs is None:
+            raise GridError("the area's grid has no coordinate reference system")
+        frame = gpd.GeoDataFrame(geometry=[area.extent.geom], crs=str(area.crs))
+    elif isinstance(area, gpd.GeoDataFrame | gpd.GeoSeries):
+        frame = gpd.GeoDataFrame(geometry=area.geometry)
+    elif isinstance(area, BaseGeometry):
+        frame = gpd.GeoDataFrame(geometry=[area], crs=WGS84)
+    elif isinstance(area, tuple | list | np.ndarray) and len(area) == 4:
+        frame = gpd.GeoDataFrame(geometry=[box(*area)], crs=WGS84)
+    else:
+        raise GridError(
+            "an area is outlines (GeoDataFrame), a geometry, a grid or "
+            f"(west, south, east, north); found {type(area).__name__}"
+        )
+    if frame.crs is None:
+        raise GridError(
+            "the area's outlines have no coordinate reference system; use .set_crs(...)"
+        )
+    if frame.empty or frame.is_empty.all():
+        raise GridError("the area is empty: it has no geometry")
+    return frame
+
+
+def pixel_area(geobox: GeoBox) -> np.ndarray:
+    """Return the area of the pixels of each row.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+
+    Returns
+    -------
+    array (y,), float64
+        Square metres: the product of the steps for a projected CRS, geodesic on the
+        WGS84 ellipsoid for a geographic one.
+
+    Examples
+    --------
+    >>> pixel_area(GeoBox.from_bbox((0, 0, 100, 20), "EPSG:32632", resolution=10))
+    array([100., 100.])
+    """
+    rows = geobox.shape.y
+    if geobox.crs is None or not geobox.crs.geographic:
+        return np.full(rows, abs(geobox.affine.determinant), np.float64)
+    geod = Geod(ellps="WGS84")
+    step_x = geobox.resolution.x
+    ring_x = [0.0, step_x, step_x, 0.0]
+    lines = geobox.affine.f + geobox.affine.e * np.arange(rows + 1)
+    areas = np.empty(rows, np.float64)
+    for row, (north, south) in enumerate(zip(lines[:-1], lines[1:], strict=True)):
+        areas[row] = abs(geod.polygon_area_perimeter(ring_x, [north, north, south, south])[0])
+    return areas

@@ -1,0 +1,1 @@
+"""Infer: a lazy convolutional network over the chunks of a cube."""

@@ -1,0 +1,1 @@
+"""Model: networks, cards and weights."""

@@ -1,0 +1,1 @@
+"""Products: outlines, areas, snowlines and series from layers."""

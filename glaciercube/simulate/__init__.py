@@ -1,0 +1,1 @@
+"""Simulate: a glacier with known truth, as a STAC archive of COGs."""

@@ -1,0 +1,1 @@
+"""Store: the Zarr cube, its blocks and its ledger."""

@@ -1,0 +1,1 @@
+"""Train: networks from simulated scenes with real spectra."""

@@ -1,0 +1,1 @@
+"""View: maps and time series."""
