@@ -1,0 +1,258 @@
+"""The card of a network: what it needs, what it gives and which weights it stands for.
+
+A card is a JSON file beside its weights (safetensors); `layout` says how it is written.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from glaciercube import schema
+from glaciercube.errors import WeightsError
+from glaciercube.model import layout
+from glaciercube.model.weights import check_weights_file, refuse_pickle
+
+OBSCURED = "obscured"
+"""Category of an extent card for what hides the ground: cloud, unreadable shadow. Code 255."""
+
+LEVELS = ("surface", "top-of-atmosphere")
+"""What a card's `radiometry` and a cube's `level` may say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a network needs, what it gives, and which weights it stands for."""
+
+    name: str
+    version: str
+    task: Literal["facies", "extent"]
+    """Which class layer it gives."""
+
+    architecture: str
+    """Name in `networks.NETWORKS`."""
+
+    arguments: Mapping[str, Any]
+    """Of the architecture, plain JSON values."""
+
+    weights: str
+    """Absolute path of the safetensors file; the card names it relative to itself."""
+
+    sha256: str
+    """Of the weights file, hexadecimal."""
+
+    bands: tuple[str, ...]
+    """Band names in channel order; alternates with a bar, the preferred first: "nir|nir08"."""
+
+    mean: tuple[float, ...]
+    """Reflectance (1) per band, taken away before scaling."""
+
+    std: tuple[float, ...]
+    """Reflectance (1) per band, divided by."""
+
+    categories: tuple[str, ...]
+    """Names in output order. An extent card may have "obscured", reported as nodata."""
+
+    halo: int
+    """Pixels on each side that the result at a pixel depends on."""
+
+    stride: int = 1
+    """Total stride (pixels): windows start on multiples of it."""
+
+    exact: bool = True
+    """Whether tiles with this halo give the whole image's result."""
+
+    radiometry: tuple[str, ...]
+    """Levels it was trained on: "surface", "top-of-atmosphere"."""
+
+    temperature: float = 1.0
+    """Logits are divided by it, so that probabilities are calibrated."""
+
+    resolution_m: tuple[float, float]
+    """Smallest and largest pixel size (m) it was trained for."""
+
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Data, steps and seed it was trained with."""
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """How well it does, and on what."""
+
+    limits: tuple[str, ...] = ()
+    """What it cannot do, a sentence each."""
+
+    licence: str
+    """Of the weights, as SPDX identifier."""
+
+    unlabelled: tuple[str, ...] = ()
+    """Categories trained without real labels."""
+
+    def __post_init__(self):
+        """Make the values plain JSON and raise one error that lists all that does not fit."""
+        problems = [*_type_problems(self)]
+        if not problems:
+            object.__setattr__(self, "weights", str(Path(self.weights).absolute()))
+            for key in ("arguments", "training", "metrics"):
+                object.__setattr__(self, key, _plain(self, key))
+            problems = [*_size_problems(self), *_name_problems(self), *_number_problems(self)]
+        if problems:
+            raise WeightsError(f"the card {self.name!r} is not usable:\n  " + "\n  ".join(problems))
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Code in the class layer of each category, in output order; 255 for "obscured"."""
+        table = {category.name: category.code for category in schema.TASKS[self.task]}
+        return tuple(table.get(name, schema.NODATA) for name in self.categories)
+
+
+def write_card(card: ModelCard, path: str | Path) -> Path:
+    """Write a card beside its weights.
+
+    Parameters
+    ----------
+    card : ModelCard
+    path : str or Path
+        Of the JSON file, in the folder of the weights.
+
+    Returns
+    -------
+    Path
+        Of the card, absolute.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing, in another folder or have another hash.
+    """
+    target = Path(path).absolute()
+    if Path(card.weights).parent.resolve() != target.parent.resolve():
+        raise WeightsError(
+            f"a card lies beside its weights {card.weights!r}, but it would be written to "
+            f"{str(target)!r}; write it to that folder or move the weights"
+        )
+    check_weights_file(card.weights, card.sha256)
+    text = json.dumps(layout.document_of(card), indent=2, ensure_ascii=False)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(target)
+    return target
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Return the card of a JSON file; its weights are not opened.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file, it is no card, or a newer one than this version reads.
+    """
+    place = Path(path).absolute()
+    refuse_pickle(place, "a card")
+    document = layout.document_at(place)
+    try:
+        return ModelCard(**layout.fields_of(document, place))
+    except WeightsError:
+        raise
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise WeightsError(
+            f"the card {str(place)!r} has a value of a wrong type: {error}; write it anew with "
+            "glaciercube.model.card.write_card"
+        ) from error
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "name": str,
+    "version": str,
+    "task": str,
+    "architecture": str,
+    "arguments": Mapping,
+    "weights": str,
+    "sha256": str,
+    "bands": tuple,
+    "mean": tuple,
+    "std": tuple,
+    "categories": tuple,
+    "halo": int,
+    "stride": int,
+    "exact": bool,
+    "radiometry": tuple,
+    "temperature": (int, float),
+    "resolution_m": tuple,
+    "training": Mapping,
+    "metrics": Mapping,
+    "limits": tuple,
+    "licence": str,
+    "unlabelled": tuple,
+}
+
+
+def _type_problems(card):
+    for name, kind in _TYPES.items():
+        value = getattr(card, name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            wanted = kind.__name__ if isinstance(kind, type) else "float"
+            yield f"{name!r} must be a {wanted}, found {value!r}"
+
+
+def _plain(card, key):
+    try:
+        return json.loads(json.dumps(dict(getattr(card, key)), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{key!r} of the card {card.name!r} must be plain JSON values: {error}"
+        ) from error
+
+
+def _size_problems(card):
+    for name in ("mean", "std"):
+        size = len(getattr(card, name))
+        if size != len(card.bands):
+            yield f"{name!r} needs one value for each of {len(card.bands)} bands, found {size}"
+    if not card.bands:
+        yield "'bands' is empty"
+    if len(card.categories) < 2:
+        yield f"'categories' needs two names or more, found {card.categories!r}"
+    if len(set(card.categories)) < len(card.categories):
+        yield f"'categories' has a name twice: {card.categories!r}"
+
+
+def _name_problems(card):
+    if card.task not in schema.TASKS:
+        yield f"'task' must be one of {sorted(schema.TASKS)}, found {card.task!r}"
+        return
+    known = [category.name for category in schema.TASKS[card.task]]
+    if card.task == "extent":
+        known.append(OBSCURED)
+        if not {"glacier", "not_glacier"} <= set(card.categories):
+            yield f"an extent card needs the categories {known[:2]}, found {card.categories!r}"
+    unknown = [name for name in card.categories if name not in known]
+    if unknown:
+        yield f"unknown categories {unknown}; {card.task} has {known}"
+    strange = [name for name in card.unlabelled if name not in card.categories]
+    if strange:
+        yield f"'unlabelled' has {strange}, which are not among the categories"
+    levels = [level for level in card.radiometry if level not in LEVELS]
+    if levels or not card.radiometry:
+        yield f"'radiometry' must be of {list(LEVELS)}, found {list(card.radiometry)}"
+
+
+def _number_problems(card):
+    if not all(math.isfinite(value) for value in card.mean):
+        yield f"'mean' must be finite, found {card.mean!r}"
+    if not all(0 < value < math.inf for value in card.std):
+        yield f"'std' must be above zero and finite, found {card.std!r}"
+    if card.halo < 0 or card.stride < 1:
+        yield f"needs halo >= 0 and stride >= 1, found {card.halo} and {card.stride}"
+    if not 0 < card.temperature < math.inf:
+        yield f"'temperature' must be above zero and finite, found {card.temperature!r}"
+    low, high = card.resolution_m if len(card.resolution_m) == 2 else (1, 0)
+    if not 0 < low <= high:
+        yield f"'resolution_m' needs (smallest, largest) in m, found {card.resolution_m!r}"
+    if len(card.sha256) != 64 or set(card.sha256) - set("0123456789abcdef"):
+        yield f"'sha256' must be 64 hexadecimal digits, found {card.sha256!r}"
