@@ -1,0 +1,397 @@
+"""A user's own multiband GeoTIFFs, one per date, to a cube."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import rasterio
+import xarray as xr
+from dask.base import tokenize
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from glaciercube import grid, sensors
+from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, chunks_of
+from glaciercube.acquire.dates import Stamp, stamps_of
+from glaciercube.acquire.offsets import CIRRUS, Check, Scene, Settled, require_check, settle
+from glaciercube.acquire.pixels import Conversion, conversion_of, measure
+from glaciercube.errors import AcquireError, GridError, SensorError
+from glaciercube.sensors import Sensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster:
+    """One file, as its header describes it."""
+
+    path: Path
+    identity: tuple[str, int, int]
+    """Absolute path, size (bytes) and time of the last change (ns)."""
+
+    geobox: GeoBox
+    dtype: np.dtype
+    """Of all its bands together."""
+
+    layers: dict[str, int]
+    """Index of each of the sensor's bands, by this package's names."""
+
+    quality: int | None
+    """Index of the sensor's quality layer."""
+
+    cirrus: int | None
+    nodata: float | None
+    declared: int | None
+    """Offset (DN) its tags declare."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What one task needs to read blocks of one file."""
+
+    path: str
+    indexes: tuple[int, ...]
+    quality: int | None
+    conversion: Conversion
+
+
+def from_files(
+    paths: str | Path | Sequence[str | Path],
+    sensor: str,
+    *,
+    dates: Sequence[Any] | None = None,
+    bands: Sequence[str] | None = None,
+    chunk: int = 1024,
+    check: Check = "warn",
+) -> xr.Dataset:
+    """Return a cube of multiband GeoTIFFs, one file per date.
+
+    Parameters
+    ----------
+    paths : path or sequence of path
+        Files on one grid, all bands in each. Bands are told by their descriptions, such as
+        "B03", "B3" or "green"; without descriptions a file must have exactly the sensor's
+        bands, in its order.
+    sensor : str
+        Such as "sentinel-2-l1c"; see `glaciercube.sensors.SENSORS`.
+    dates : sequence of str or datetime, optional
+        One per file, in the order of `paths`. None takes them from the names: YYYYMMDD,
+        YYYY-MM-DD, YYYY_MM_DD, or a lone year, which becomes 1 January (`precision` "year"
+        in the provenance) whatever the season was.
+    bands : sequence of str, optional
+        Names as in the sensor's table; all that every file has if None.
+    chunk : int
+        Rows and columns of a block (pixels).
+    check : "warn", "raise", "trust-pixels", "trust-metadata" or False
+        What to do where a file's pixels contradict the offset its tags declare; see
+        `acquire.offsets.settle`. False reads no pixel now.
+
+    Returns
+    -------
+    Dataset
+        `reflectance` (time, band, y, x), `valid` and, from a quality layer in the files,
+        the provider's flags; lazy, one read per block.
+
+    Raises
+    ------
+    AcquireError
+        If a file cannot be opened, has no date, shares its date, or measured nothing.
+    GridError
+        If a file has no coordinate reference system or the grids differ.
+    SensorError
+        If the sensor or a band is unknown, missing or not told, or the files do not hold
+        digital numbers or reflectance.
+
+    Notes
+    -----
+    Integers are digital numbers, converted with the sensor's scale and the settled offset.
+    Floats are taken as reflectance as they are (`conversion` "none" in the provenance).
+    """
+    table = sensors.sensor_of(sensor)
+    require_check(check)
+    files = _paths(paths)
+    stamps = stamps_of(files, dates)
+    ordered = sorted(zip(stamps, files, strict=True), key=lambda pair: pair[0].time)
+    rasters = [open_header(path, table) for _, path in ordered]
+    names = _shared_bands(rasters, table, bands)
+    _require_one_grid(rasters)
+    kind = _require_one_kind(rasters)
+    settled = _settle(rasters, [stamp for stamp, _ in ordered], table, check, kind)
+    quality = all(raster.quality is not None for raster in rasters)
+    measured = _read(rasters, names, settled, table, chunk)
+    return assemble(
+        measured,
+        geobox=rasters[0].geobox,
+        sensor=table,
+        bands=names,
+        times=[stamp.time for stamp, _ in ordered],
+        quality=quality,
+        provenance=[
+            _entry(stamp, raster, one, kind)
+            for (stamp, _), raster, one in zip(ordered, rasters, settled, strict=True)
+        ],
+    )
+
+
+def open_header(path: Path, sensor: Sensor) -> Raster:
+    """Return what a file's header says, without reading a pixel.
+
+    Raises
+    ------
+    AcquireError
+        If it cannot be opened as a raster.
+    GridError
+        If it has no coordinate reference system, or its grid is turned.
+    SensorError
+        If it has none of the sensor's bands.
+    """
+    try:
+        with rasterio.open(path) as source:
+            geobox = _geobox(source, path)
+            layers, quality, cirrus = _layers(source, path, sensor)
+            stat = path.stat()
+            return Raster(
+                path=path,
+                identity=(str(path.resolve()), stat.st_size, stat.st_mtime_ns),
+                geobox=geobox,
+                dtype=np.result_type(*source.dtypes),
+                layers=layers,
+                quality=quality,
+                cirrus=cirrus,
+                nodata=source.nodata,
+                declared=_declared(source, sensor, layers),
+            )
+    except rasterio.errors.RasterioIOError as error:
+        raise AcquireError(f"cannot open {path} as a raster: {error}") from error
+
+
+def _paths(paths):
+    files = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not files:
+        raise AcquireError("a cube needs at least one file, found an empty list of paths")
+    return [Path(path) for path in files]
+
+
+def _geobox(source, path):
+    if source.crs is None:
+        raise GridError(
+            f"{path} has no coordinate reference system; set it with: "
+            f"rio edit-info --crs EPSG:... {path.name}"
+        )
+    if not source.transform.is_rectilinear or source.transform.a <= 0:
+        raise GridError(
+            f"{path} needs rows and columns along the axes of {source.crs}, found "
+            f"{source.transform.to_gdal()}; warp it with: gdalwarp {path.name} north-up.tif"
+        )
+    code = source.crs.to_epsg()
+    return GeoBox(source.shape, source.transform, f"EPSG:{code}" if code else source.crs.to_wkt())
+
+
+def _layers(source, path, sensor):
+    """Return the index of each band, of the quality layer and of the cirrus band."""
+    told = {text: index for index, text in enumerate(source.descriptions, start=1) if text}
+    if not told:
+        if source.count != len(sensor.bands):
+            raise SensorError(
+                f"{path.name} has {source.count} bands without descriptions, {sensor.name} has "
+                f"{len(sensor.bands)}; name them, with rasterio: "
+                f"open(path, 'r+').descriptions = {sensor.names[:2]} ..."
+            )
+        return {name: n for n, name in enumerate(sensor.names, start=1)}, None, None
+    layers = {}
+    for band in sensor.bands:
+        index = _first(told, (*band.keys, band.name))
+        if index is not None:
+            layers[band.name] = index
+    if not layers:
+        known = [band.keys[-1] for band in sensor.bands]
+        raise SensorError(
+            f"{path.name} has none of the bands of {sensor.name}: it has {list(told)}, known "
+            f"are {known} and {list(sensor.names)}; set the descriptions of its bands"
+        )
+    quality = _first(told, sensor.quality.keys) if sensor.quality else None
+    return layers, quality, _first(told, CIRRUS)
+
+
+def _first(told, keys):
+    return next((told[key] for key in keys if key in told), None)
+
+
+def _declared(source, sensor, layers):
+    """Return the offset in a file's tags, or in the scale and offset of its bands."""
+    declared = sensors.declared_offset(sensor, source.tags())
+    if declared is not None:
+        return declared
+    index = next(iter(layers.values())) - 1
+    scale, offset = source.scales[index], source.offsets[index]
+    told = offset != 0 and math.isclose(scale, sensor.scale, rel_tol=1e-6)
+    return round(offset / scale) if told else None
+
+
+def _shared_bands(rasters, sensor, bands):
+    """Return the names to load, in the sensor's order or the user's."""
+    if bands is not None:
+        wanted = [sensor.band(name).name for name in bands]
+    else:
+        wanted = [n for n in sensor.names if any(n in raster.layers for raster in rasters)]
+    lacking = {
+        raster.path.name: [name for name in wanted if name not in raster.layers]
+        for raster in rasters
+    }
+    problems = [f"{name} lacks {missing}" for name, missing in lacking.items() if missing]
+    if problems:
+        raise SensorError(
+            f"each file needs the bands {wanted}, but {'; '.join(problems)}; "
+            "choose with bands= those that all files have"
+        )
+    return wanted
+
+
+def _require_one_grid(rasters):
+    first = rasters[0]
+    for raster in rasters[1:]:
+        grid.require_same(first.geobox, raster.geobox, (first.path.name, raster.path.name))
+
+
+def _require_one_kind(rasters):
+    """Return whether the files hold digital numbers or reflectance."""
+    kinds = {raster.path.name: _kind(raster) for raster in rasters}
+    if len(set(kinds.values())) > 1:
+        raise SensorError(
+            f"all files need digital numbers, or all reflectance, found {kinds}; convert one kind"
+        )
+    return next(iter(kinds.values()))
+
+
+def _kind(raster):
+    if raster.dtype.kind == "f":
+        return "reflectance"
+    if raster.dtype.kind in "iu" and raster.dtype.itemsize > 1:
+        return "digital numbers"
+    raise SensorError(
+        f"{raster.path.name} needs digital numbers (16 bit) or reflectance (float), found "
+        f"{raster.dtype}; is it a preview image?"
+    )
+
+
+def _settle(rasters, stamps, sensor, check, kind):
+    if kind == "reflectance":
+        return [Settled(used=0, declared=None, observed=None, floor=None) for _ in rasters]
+    scenes = [
+        Scene(
+            name=raster.path.name,
+            date=str(stamp.time.date()),
+            declared=raster.declared,
+            dark=_dark(raster, sensor),
+        )
+        for raster, stamp in zip(rasters, stamps, strict=True)
+    ]
+    return settle(scenes, sensor, check)
+
+
+def _dark(raster, sensor):
+    names = [name for name in sensor.dark if name in raster.layers]
+    names = names or list(raster.layers)[:1]
+    dark = {name: (str(raster.path), raster.layers[name]) for name in names}
+    if raster.cirrus is not None:
+        dark["cirrus"] = (str(raster.path), raster.cirrus)
+    return dark
+
+
+def _read(rasters, names, settled, sensor, chunk):
+    """Return the measured blocks of all files, lazily: one task per block."""
+    quality = all(raster.quality is not None for raster in rasters)
+    sources = [
+        _source(raster, names, one, sensor, quality)
+        for raster, one in zip(rasters, settled, strict=True)
+    ]
+    shape = rasters[0].geobox.shape
+    token = tokenize(
+        ALGORITHM_VERSION, [raster.identity for raster in rasters], [repr(s) for s in sources]
+    )
+    rows, columns = chunks_of(shape.y, chunk), chunks_of(shape.x, chunk)
+    return da.blockwise(
+        read_block,
+        "tbyx",
+        _column(sources, f"source-{token}"),
+        "t",
+        _starts(rows, "rows", chunk),
+        "y",
+        _starts(columns, "columns", chunk),
+        "x",
+        new_axes={"b": len(names) + 1},
+        adjust_chunks={"y": rows, "x": columns},
+        dtype=np.float32,
+        meta=np.empty((0, 0, 0, 0), np.float32),
+        name=f"files-{tokenize(token, rows, columns)}",
+        chunk=chunk,
+        shape=tuple(shape),
+    )
+
+
+def _source(raster, names, one, sensor, quality):
+    conversion = conversion_of(sensor, one.used, quality)
+    if _kind(raster) == "reflectance":
+        conversion = Conversion(scale=1.0, offset=0, nodata=raster.nodata, defect=conversion.defect)
+    elif raster.nodata is not None:
+        conversion = Conversion(
+            scale=conversion.scale,
+            offset=conversion.offset,
+            nodata=raster.nodata,
+            defect=conversion.defect,
+        )
+    return Source(
+        path=str(raster.path.resolve()),
+        indexes=tuple(raster.layers[name] for name in names),
+        quality=raster.quality if quality else None,
+        conversion=conversion,
+    )
+
+
+def _column(values, name):
+    column = np.empty(len(values), object)
+    column[:] = values
+    return da.from_array(column, chunks=1, name=name)
+
+
+def _starts(sizes, name, chunk):
+    starts = np.arange(len(sizes)) * chunk
+    return da.from_array(starts, chunks=1, name=f"{name}-{tokenize(sizes)}")
+
+
+def read_block(sources, rows, columns, chunk, shape):
+    """Return one block of one file: reflectance by band and quality codes, float32.
+
+    Parameters
+    ----------
+    sources : array (1,) of Source
+    rows, columns : array (1,), int
+        First row and column of the block.
+    chunk : int
+        Rows and columns of a whole block.
+    shape : tuple of int
+        Rows and columns of the file.
+
+    Returns
+    -------
+    array (1, band + 1, y, x), float32
+        See `pixels.measure`.
+    """
+    source, row, column = sources[0], int(rows[0]), int(columns[0])
+    window = Window(column, row, min(chunk, shape[1] - column), min(chunk, shape[0] - row))
+    with rasterio.open(source.path) as raster:
+        numbers = raster.read(source.indexes, window=window)
+        codes = None if source.quality is None else raster.read(source.quality, window=window)
+    return measure(numbers, codes, source.conversion)[np.newaxis]
+
+
+def _entry(stamp: Stamp, raster: Raster, one: Settled, kind: str) -> dict[str, Any]:
+    return {
+        "time": stamp.time.isoformat(),
+        "precision": stamp.precision,
+        "items": [raster.path.name],
+        "conversion": "none" if kind == "reflectance" else kind,
+        **one.record(),
+    }
