@@ -1,1 +1,93 @@
-"""The command line: a thin layer over the verbs."""
+"""The command line: `python -m glaciercube demo | map | train`, a thin layer over the verbs."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+import glaciercube
+from glaciercube.errors import GlacierCubeError, GlacierCubeWarning
+from glaciercube.optional import load
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        As typed after `python -m glaciercube`; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 if all went well; 1 if something failed, said in one line on the error output.
+    """
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        load(f"glaciercube.cli.{options.module}").run(options)
+    except (GlacierCubeError, ImportError, OSError) as error:
+        print(f"error in {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m glaciercube", description=glaciercube.__doc__)
+    parser.add_argument("--version", action="version", version=glaciercube.__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_demo(commands)
+    _add_map(commands)
+    _add_train(commands)
+    return parser
+
+
+def _add_demo(commands):
+    demo = commands.add_parser("demo", help="the main job on a simulated archive")
+    demo.set_defaults(module="demo")
+    demo.add_argument("--out", required=True, help="folder for the archive and all results")
+    demo.add_argument("--seed", type=int, default=0, help="of the simulation (default 0)")
+
+
+def _add_map(commands):
+    files = commands.add_parser("map", help="glacier extent and facies from your own GeoTIFFs")
+    files.set_defaults(module="mapping")
+    files.add_argument("files", nargs="+", metavar="FILE", help="one multiband GeoTIFF per date")
+    files.add_argument("--sensor", required=True, help="such as sentinel-2-l1c")
+    files.add_argument("--out", required=True, help="folder for the results")
+    files.add_argument(
+        "--dates",
+        nargs="+",
+        metavar="YYYY-MM-DD",
+        help="one per file, in their order; read from the file names by default",
+    )
+    files.add_argument(
+        "--check",
+        choices=("warn", "raise", "trust-pixels", "trust-metadata"),
+        default="warn",
+        help="where the pixels show another radiometric offset than is declared: correct it and "
+        "say so (warn, the default), stop (raise), correct it in silence (trust-pixels), or "
+        "believe the metadata (trust-metadata)",
+    )
+    files.add_argument("--outlines", metavar="FILE", help="glacier outlines to report by glacier")
+    files.add_argument("--overwrite", action="store_true", help="replace stores of another input")
+
+
+def _add_train(commands):
+    train = commands.add_parser("train", help="train a bundled network")
+    train.set_defaults(module="training")
+    train.add_argument("name", help="facies or extent")
+    train.add_argument("--data", required=True, help="folder with the labelled spectra")
+    train.add_argument("--out", required=True, help="folder for the weights and the card")
+    train.add_argument("--steps", type=int, help="optimiser steps (a full training by default)")
+    train.add_argument("--seed", type=int, default=0)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    """Show our own warnings in one line; leave a dependency's to the log of the process."""
+    if issubclass(category, GlacierCubeWarning):
+        print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,141 @@
+"""The verbs: the place that joins the stages."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import geopandas as gpd
+import xarray as xr
+
+from glaciercube import cover, grid, schema
+from glaciercube.acquire.catalogs import search
+from glaciercube.acquire.files import from_files
+from glaciercube.acquire.inventories import read_outlines
+from glaciercube.acquire.scenes import load
+from glaciercube.cube.seasons import annual
+from glaciercube.errors import SchemaError
+from glaciercube.infer import lazy
+from glaciercube.model.card import ModelCard
+from glaciercube.model.zoo import card_of
+from glaciercube.products.extents import extent_within
+from glaciercube.products.polygons import outlines
+from glaciercube.products.rasters import export
+from glaciercube.products.series import summarize
+from glaciercube.simulate.archive import simulate
+from glaciercube.store.reading import read
+from glaciercube.store.verification import verify
+from glaciercube.store.writing import write
+from glaciercube.view.plots import plot
+
+__all__ = [
+    "annual",
+    "export",
+    "from_files",
+    "load",
+    "outlines",
+    "plot",
+    "predict",
+    "read",
+    "read_outlines",
+    "search",
+    "simulate",
+    "summarize",
+    "verify",
+    "write",
+]
+
+Card = str | Path | ModelCard
+
+
+def predict(
+    cube: xr.Dataset,
+    card: Card | Sequence[Card] = "facies",
+    *,
+    within: gpd.GeoDataFrame | None = None,
+    outputs: Sequence[str] | None = None,
+    halo: int | None = None,
+    strategy: Literal["auto", "direct", "overlap"] = "auto",
+) -> xr.Dataset:
+    """Return the layers that one or more networks see in a cube, without computing them.
+
+    Parameters
+    ----------
+    cube : Dataset
+        `reflectance` (time, band, y, x), float32, and `valid` (time, y, x), as `read`,
+        `load` or `from_files` gives it.
+    card : str, path or ModelCard, or several of them
+        A bundled network by name ("facies", "extent") or the path of a model card. Several
+        networks of different tasks share one reading of each block.
+    within : GeoDataFrame, optional
+        Glacier outlines. Pixels whose centre lies outside become nodata. A facies network
+        alone does not know a glacier from a snowy slope, so only with outlines does it
+        give an `extent` as well (the share of them that looks like glacier).
+    outputs : sequence of str, optional
+        Which layers: "extent", "facies", "confidence", "valid_fraction",
+        "glacier_probability", "probability" (one value per category; large). All but the
+        last by default, as far as the cards' tasks give them.
+    halo : int, optional
+        Pixels read around each block; the exact halo of the cards by default.
+    strategy : {"auto", "direct", "overlap"}
+        "direct": each block reads its own halo from the store; possible only for what
+        `read` gave, untouched. "overlap": chunks are shared between neighbours in the
+        graph. "auto" takes the first where it is possible. The numbers are the same.
+
+    Returns
+    -------
+    Dataset, lazy
+        `extent` and `facies` (time, y, x), uint8 codes with CF flags, 255 nodata;
+        `confidence`, `valid_fraction`, `glacier_probability` (time, y, x), float32, 0-1;
+        `probability` (time, category, y, x), float32, 0-1; with the cube's `valid` and
+        `elevation` where present.
+
+    Raises
+    ------
+    SchemaError
+        If the cube lacks a band the card needs, or chunks are smaller than the halo.
+    WeightsError
+        If there is no such card.
+
+    Notes
+    -----
+    The network is never in the Dask graph: each process loads it once when the first
+    block is computed. Cloud, unreadable shadow and unmeasured pixels give `extent` 255,
+    never 0.
+    """
+    many = isinstance(card, Sequence) and not isinstance(card, str)
+    cards = [card_of(one) for one in (card if many else [card])]  # type: ignore[union-attr]
+    wanted = None if outputs is None else [name for name in outputs if name != "extent"]
+    has_extent = any(one.task == "extent" for one in cards)
+    if outputs is not None and "extent" in outputs:
+        if has_extent:
+            wanted = list(outputs)
+        elif within is None:
+            raise SchemaError(
+                "'extent' needs a network with an extent task or outlines (within=...): the cards "
+                f"{[one.name for one in cards]} see facies, which do not tell a glacier from a "
+                "snowy slope"
+            )
+    layers = lazy.predict(cube, cards, outputs=wanted, halo=halo, strategy=strategy)
+    if within is None:
+        return layers
+    return _restricted(layers, within, add_extent=not has_extent)
+
+
+def _restricted(layers, within, add_extent):
+    """Return layers that are nodata outside outlines."""
+    geobox = grid.grid_of(layers, "the layers")
+    first = next(iter(layers[name] for name in schema.LAYERS if name in layers))
+    chunks = {dim: first.chunksizes[dim] for dim in schema.GRID_DIMS}
+    inside = cover.lazy_inside(within, geobox, chunks)
+    out = layers.copy()
+    for name in schema.LAYERS:
+        if name not in layers:
+            continue
+        layer = layers[name]
+        fill = schema.NODATA if layer.dtype == "uint8" else float("nan")
+        masked = layer.where(inside, layer.dtype.type(fill))
+        out[name] = masked.transpose(*layer.dims).assign_attrs(layer.attrs)
+        out[name].encoding = dict(layer.encoding)
+    if add_extent and "facies" in out:
+        out["extent"] = extent_within(out["facies"])
+    return grid.georeferenced(out, geobox)

@@ -1,0 +1,23 @@
+"""`map`: a user's own GeoTIFFs to glacier extent, facies, outlines and an area series."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from glaciercube import api
+from glaciercube.cli import steps
+
+
+def run(options: Namespace) -> None:
+    """Run the command."""
+    out = Path(options.out)
+    cube = api.from_files(options.files, options.sensor, dates=options.dates, check=options.check)
+    glaciers = api.read_outlines(options.outlines) if options.outlines else None
+    layers = steps.layers_of(cube, out, overwrite=options.overwrite)
+    steps.products_of(layers, glaciers, out)
+    print(_table(api.summarize(layers, glaciers).load()))
+
+
+def _table(series):
+    columns = ["area", "area_uncertainty", "area_probability", "observed_fraction", "reason"]
+    frame = series[columns].to_dataframe()[columns].round(3)
+    return "\nGlacier area (km2) by date:\n" + frame.to_string()
