@@ -137,8 +137,8 @@ def fraction(
     >>> window
     Window(y0=1, y1=3, x0=1, x1=3)
     >>> share
-    array([[1. , 0.5],
-           [0.5, 0.25]], dtype=float32)
+    array([[1.  , 0.5 ],
+           [0.5 , 0.25]], dtype=float32)
     """
     if isinstance(geometry, BaseGeometry):
         geometry = gpd.GeoSeries([geometry], crs=str(geobox.crs))
