@@ -1,0 +1,336 @@
+"""A mountain landscape with glaciers that retreat, lakes, moraines and plants."""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from scipy import ndimage
+
+from glaciercube.errors import SchemaError
+from glaciercube.simulate.fields import noise, ramp, resample
+from glaciercube.simulate.ice import thickness
+from glaciercube.simulate.relief import mountains
+from glaciercube.terrain import hillshade, slope_aspect
+
+COARSE_CELLS = 64
+"""Cells along each side of the coarse grid on which ice flows."""
+
+MIN_ICE_M = 4.0
+"""Ice thinner than this at the first year is no glacier (m)."""
+
+MIN_GLACIER_KM2 = 0.01
+"""Glaciers smaller than this at the first year are left out, as inventories do (RGI 7)."""
+
+NEVER = -1.0
+"""`lasts` of a pixel that is not glacier at any time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """What makes one landscape different from another."""
+
+    bottom_m: float = 2000.0
+    top_m: float = 3800.0
+    """Lowest and highest elevation of the mountains around (m)."""
+
+    extent_m: float = 5120.0
+    """Side of the square of mountains that the landscape is cut from (m)."""
+
+    valleys: int = 3
+    azimuth: float = 20.0
+    """Direction in which the main valley falls (degrees clockwise from north)."""
+
+    ice_share: float = 0.33
+    """Share of the terrain above the equilibrium line; 0 for a landscape without glaciers."""
+
+    debris: float = 0.35
+    """How much of the lower glacier is covered: 0 none, 1 nearly all of its tongue."""
+
+    lake_m: float = 260.0
+    """Radius of the basin at the glacier's end (m); 0 for no lake."""
+
+    tarns: int = 3
+    """Number of small lakes elsewhere."""
+
+    treeline_m: float = 2350.0
+    """Elevation at which plants cover half of the ground (m)."""
+
+    thinning_m: float = 110.0
+    """Ice that the lowest end of a glacier loses at retreat 1 (m)."""
+
+    cells: int = COARSE_CELLS
+    """Cells along each side of the grid on which ice flows."""
+
+    centre_y: float = 0.5
+    centre_x: float = 0.5
+    """Where in the square the landscape is cut out, 0 to 1."""
+
+
+def draw_knobs(rng: np.random.Generator, span_m: float) -> Knobs:
+    """Return knobs drawn at random, so that landscapes differ as mountains do.
+
+    Parameters
+    ----------
+    rng : Generator
+    span_m : float
+        Longer side of the landscape (m).
+
+    Returns
+    -------
+    Knobs
+        One in eight has no glacier, many have several or small ones.
+    """
+    bottom = float(rng.uniform(400, 3200))
+    top = bottom + float(rng.uniform(900, 2000))
+    return Knobs(
+        bottom_m=bottom,
+        top_m=top,
+        extent_m=max(span_m * float(rng.uniform(1.0, 1.6)), float(rng.uniform(3500, 8000))),
+        valleys=int(rng.integers(1, 6)),
+        azimuth=float(rng.uniform(0, 360)),
+        ice_share=0.0 if rng.random() < 0.125 else float(rng.uniform(0.06, 0.5)),
+        debris=float(rng.choice([0.0, rng.uniform(0, 0.4), rng.uniform(0.3, 1.0)])),
+        lake_m=float(rng.choice([0.0, rng.uniform(80, 500)])),
+        tarns=int(rng.integers(0, 7)),
+        treeline_m=bottom + float(rng.uniform(-0.2, 0.45)) * (top - bottom),
+        thinning_m=float(rng.uniform(60, 160)),
+        centre_y=float(rng.uniform(0, 1)),
+        centre_x=float(rng.uniform(0, 1)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landscape:
+    """What stays the same from date to date; every array is (y, x), rows running south."""
+
+    resolution: float
+    """Pixel size (m)."""
+
+    elevation: np.ndarray
+    """Surface at the first year, ice included (m, float32)."""
+
+    slope: np.ndarray
+    aspect: np.ndarray
+    """Degrees, of `elevation`."""
+
+    lasts: np.ndarray
+    """Retreat at which the glacier has left a pixel; -1 where it never was (1, float32)."""
+
+    debris_score: np.ndarray
+    """Where rock covers ice first: above `debris_from` it does (1, float32)."""
+
+    basin: np.ndarray
+    """Where water stands unless ice does (bool)."""
+
+    vegetation: np.ndarray
+    """Share of ice-free ground that plants cover in summer (0 to 1, float32)."""
+
+    scree: np.ndarray
+    """Share of the other ground that is loose: scree, till, soil (0 to 1, float32)."""
+
+    favour_m: np.ndarray
+    """What shade, hollows and gullies are worth to snow, as metres of elevation (m)."""
+
+    ela_m: float
+    """Equilibrium line altitude of the first year's climate (m); NaN without glaciers."""
+
+    knobs: Knobs
+
+    def glacier(self, retreat: float) -> np.ndarray:
+        """Return where the glacier is, debris-covered ice included.
+
+        Parameters
+        ----------
+        retreat : float
+            0 at the first year to 1; the extent at a larger one lies within that at a
+            smaller one.
+
+        Returns
+        -------
+        array (y, x), bool
+        """
+        return self.lasts > retreat
+
+    def debris(self, retreat: float) -> np.ndarray:
+        """Return where rock covers the glacier: more of it as ice melts.
+
+        Parameters
+        ----------
+        retreat : float
+        """
+        least = 1.0 - self.knobs.debris - 0.12 * retreat
+        return self.glacier(retreat) & (self.debris_score > least) & (self.knobs.debris > 0)
+
+    def lake(self, retreat: float) -> np.ndarray:
+        """Return where water stands; a lake grows as ice leaves its basin.
+
+        Parameters
+        ----------
+        retreat : float
+        """
+        return self.basin & ~self.glacier(retreat)
+
+
+def make_landscape(
+    shape: tuple[int, int], resolution: float, rng: np.random.Generator, **knobs: float
+) -> Landscape:
+    """Return a landscape.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    resolution : float
+        Pixel size (m).
+    rng : Generator
+        Draws whatever `knobs` does not fix.
+    **knobs
+        Fields of `Knobs` to fix.
+
+    Returns
+    -------
+    Landscape
+
+    Raises
+    ------
+    SchemaError
+        If a knob has no such name; the message lists the names.
+    """
+    names = [field.name for field in fields(Knobs)]
+    unknown = sorted(set(knobs) - set(names))
+    if unknown:
+        raise SchemaError(f"a landscape has no {unknown}; it has {names}")
+    span_m = max(shape) * resolution
+    chosen = replace(draw_knobs(rng, span_m), **knobs)
+    cell_m = chosen.extent_m / chosen.cells
+    relief = mountains(
+        chosen.cells,
+        cell_m,
+        rng,
+        bottom_m=chosen.bottom_m,
+        top_m=chosen.top_m,
+        valleys=chosen.valleys,
+        azimuth=chosen.azimuth,
+    )
+    favour = _favour(relief.bed, cell_m, rng)
+    ela_m = math.nan
+    ice = np.zeros_like(relief.bed)
+    if chosen.ice_share > 0:
+        ela_m = float(np.percentile(relief.bed, 100 * (1 - chosen.ice_share)))
+        ice = thickness(relief.bed, cell_m, ela_m, favour_m=0.4 * favour)
+    return _cut_out(relief, ice, ela_m, shape, resolution, chosen, rng)
+
+
+def _cut_out(relief, ice, ela_m, shape, resolution, knobs, rng):
+    window = _window(shape, resolution, knobs)
+    bed, depth, wall, along, offset = (
+        resample(field, shape, window)
+        for field in (relief.bed, ice, relief.wall, relief.along, relief.offset_m)
+    )
+    coarse_surface = bed + np.maximum(depth, 0)
+    detail = noise(shape, resolution, rng, scale_m=3 * relief.cell_m, roughness=1.7)
+    bed = bed + detail * np.float32(0.16 * relief.cell_m) * (0.12 + np.clip(wall, 0, 1))
+    depth = np.where(depth > MIN_ICE_M, coarse_surface - bed, 0)
+    depth = _drop_small(depth, resolution)
+    surface = bed + np.maximum(depth, 0)
+    basin, surface = _basins(surface, bed, depth, along, offset, knobs, resolution, rng)
+    slope, aspect = slope_aspect(surface, resolution, -resolution)
+    line = ela_m if math.isfinite(ela_m) else knobs.top_m
+    ground = noise(shape, resolution, rng, scale_m=900, roughness=1.4)
+    steep = ramp(slope, 25, 45)
+    plants = ramp(knobs.treeline_m + 90 * ground - surface, -220, 220) * (1 - steep)
+    return Landscape(
+        resolution=float(resolution),
+        elevation=surface.astype(np.float32),
+        slope=slope,
+        aspect=aspect,
+        lasts=_lasts(depth, surface, line, knobs),
+        debris_score=_debris_score(depth, surface, offset, line, knobs, resolution, rng),
+        basin=basin,
+        vegetation=plants * (0.75 + 0.25 * ramp(ground, -1, 1)),
+        scree=np.clip(1 - steep + 0.25 * ground, 0, 1).astype(np.float32),
+        favour_m=_favour(surface, resolution, rng),
+        ela_m=ela_m,
+        knobs=knobs,
+    )
+
+
+def _window(shape, resolution, knobs):
+    """Return the rows and columns of the coarse grid that the landscape spans."""
+    cell_m = knobs.extent_m / knobs.cells
+    window = []
+    for size, centre in zip(shape, (knobs.centre_y, knobs.centre_x), strict=True):
+        span = size * resolution / cell_m
+        low = centre * max(knobs.cells - span, 0)
+        window += [low, low + span - resolution / cell_m]
+    return np.array(window)
+
+
+def _drop_small(depth, resolution):
+    labels, count = ndimage.label(depth > 0)
+    if not count:
+        return depth
+    sizes = np.bincount(labels.ravel()) * resolution**2 / 1e6
+    return np.where((sizes < MIN_GLACIER_KM2)[labels], 0, depth)
+
+
+def _lasts(depth, surface, line, knobs):
+    """Return the retreat at which thinning, strongest at the lowest end, has used up the ice."""
+    low = knobs.bottom_m
+    height = np.clip((surface - low) / max(line + 0.35 * (line - low) - low, 1), 0, 1)
+    thinning = knobs.thinning_m * (1.05 - 0.95 * height)
+    lasts = np.maximum(depth, 0) / thinning
+    lasts = np.where(lasts > 0, lasts + np.float32(1e-3), NEVER)
+    return lasts.astype(np.float32)
+
+
+def _debris_score(depth, surface, offset, line, knobs, resolution, rng):
+    """Return 0 to about 1: high on the tongue, at its sides and along a medial moraine."""
+    shape = depth.shape
+    glacier = depth > 0
+    inside_m = ndimage.distance_transform_edt(glacier) * resolution
+    patches = noise(shape, resolution, rng, scale_m=500, roughness=1.6)
+    low = float(surface[glacier].min()) if glacier.any() else knobs.bottom_m
+    tongue = 1 - ramp(surface, low, max(line + 40, low + 60))
+    lateral = 1 - ramp(inside_m + 18 * patches, 15, 90)
+    middle = rng.uniform(-180, 180)
+    medial = 1 - ramp(np.abs(offset - middle + 12 * patches), 12, 45)
+    below = 1 - ramp(surface, line - 60, line + 60)
+    score = 0.9 * tongue + (0.35 * lateral + 0.4 * medial) * below + 0.10 * patches
+    return score.astype(np.float32)
+
+
+def _basins(surface, bed, depth, along, offset, knobs, resolution, rng):
+    """Return where water stands once ice is gone, and the surface levelled there."""
+    shape = surface.shape
+    surface = surface.copy()
+    basin = np.zeros(shape, bool)
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    places = []
+    axis = (depth > 0) & (np.abs(offset) < 60) & (along > 0.05) & (along < 0.95)
+    if knobs.lake_m > 0 and axis.any():
+        end = np.argmax(np.where(axis, along, -1))
+        places.append((*np.unravel_index(end, shape), knobs.lake_m, 14.0))
+    slope, _ = slope_aspect(surface, resolution, -resolution)
+    flat = np.flatnonzero((slope < 14) & (depth <= 0))
+    for place in rng.permutation(flat)[: knobs.tarns]:
+        places.append((*np.unravel_index(place, shape), rng.uniform(25, 120), 8.0))
+    ragged = noise(shape, resolution, rng, scale_m=250, roughness=2)
+    for row, column, radius, deep in places:
+        near = np.hypot(rows - row, columns - column) * resolution * (1 + 0.15 * ragged) < radius
+        level = float(np.median(bed[near & (np.abs(bed - bed[row, column]) < 25)]))
+        wet = near & (bed < level + deep)
+        basin |= wet
+        surface[wet & (depth <= 0)] = level
+    return basin, surface
+
+
+def _favour(surface, resolution, rng):
+    """Return metres of elevation that hollows, shade and wind are worth to snow."""
+    hollow = ndimage.gaussian_filter(surface, 60 / resolution) - surface
+    slope, aspect = slope_aspect(surface, resolution, -resolution)
+    shade = 0.75 - hillshade(slope, aspect, 180, 50)
+    drift = noise(surface.shape, resolution, rng, scale_m=600, roughness=1.5)
+    steep = ramp(slope, 42, 60)
+    favour = 7 * np.clip(hollow, -15, 15) + 220 * shade + 45 * drift - 300 * steep
+    return favour.astype(np.float32)
