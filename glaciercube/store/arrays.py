@@ -1,0 +1,81 @@
+"""The Zarr arrays of stores, opened once per process."""
+
+import os
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import zarr
+
+from glaciercube.errors import StoreError
+from glaciercube.store import ledger
+from glaciercube.store.layout import Block, Layout, Stored
+
+KEPT = 64
+"""Arrays kept open per process; the one opened first goes first."""
+
+_arrays: dict[tuple[str, str, tuple[int, int]], tuple[str, zarr.Array]] = {}
+_lock = Lock()
+
+
+def array_of(path: Path, variable: str, fingerprint: str) -> zarr.Array:
+    """Return the Zarr array of a variable, opened on first use.
+
+    Parameters
+    ----------
+    path : Path
+        Of the store.
+    variable : str
+    fingerprint : str
+        Of the store that the caller means.
+
+    Raises
+    ------
+    StoreError
+        If another store has taken its place since.
+    """
+    with _lock:
+        key = (str(path), variable, _stamp(path))
+        if key not in _arrays:
+            found = ledger.read_header(path).fingerprint
+            array = zarr.open_array(path / variable, mode="r+")
+            _arrays[key] = (found, array)
+            while len(_arrays) > KEPT:
+                _arrays.pop(next(iter(_arrays)))
+        found, array = _arrays[key]
+    if found != fingerprint:
+        raise StoreError(
+            f"the store {str(path)!r} was replaced since it was read "
+            f"({fingerprint[:8]} then, {found[:8]} now); read it again"
+        )
+    return array
+
+
+def _stamp(path):
+    """Return what changes when another store takes the place of this one."""
+    try:
+        status = os.stat(ledger.header_path(path))
+    except OSError:
+        ledger.read_header(path)  # says what is there instead
+        raise
+    return status.st_ino, status.st_mtime_ns
+
+
+def read_codes(array: zarr.Array, selection: tuple[Any, ...]) -> np.ndarray:
+    """Return the codes of a selection."""
+    return np.asarray(array[selection])
+
+
+def shard_path(path: Path, array: zarr.Array, place: tuple[int, ...]) -> Path:
+    """Return the file that holds a shard."""
+    return path / array.basename / array.metadata.encode_chunk_key(place)
+
+
+def write_codes(
+    path: Path, array: zarr.Array, codes: np.ndarray, layout: Layout, at: tuple[Stored, Block]
+) -> None:
+    """Write the shard of one block; what was there is gone first, so nothing of it is read."""
+    stored, block = at
+    shard_path(path, array, layout.place(stored, block)).unlink(missing_ok=True)
+    array[layout.selection(stored, block)] = codes
