@@ -159,11 +159,9 @@ def _place(shape, pad, drift):
     """Return the scene's slices in the canvas, and those of the clouds that shade it."""
     here, there = [], []
     for size, room, step in zip(shape, pad, drift, strict=True):
-        start = room if step < 0 else 0
-        here.append(slice(start, start + size))
-        # The shade of a pixel comes from the cloud one drift towards the sun.
-        towards = start + (room if step < 0 else room) * (-1 if step < 0 else 1)
-        there.append(slice(towards, towards + size))
+        first, other = (room, 0) if step < 0 else (0, room)
+        here.append(slice(first, first + size))
+        there.append(slice(other, other + size))
     return tuple(here), tuple(there)
 
 
