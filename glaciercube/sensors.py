@@ -200,11 +200,28 @@ def declared_offset(sensor: Sensor, properties: Mapping[str, Any]) -> int | None
         return 0
     if any(properties.get(key) is True for key in _OFFSET_APPLIED):
         return 0
-    baseline = next((properties[key] for key in _BASELINE if properties.get(key)), None)
+    baseline = processing_baseline(properties)
     if baseline is None:
         return None
+    return SENTINEL_2_OFFSET if baseline >= 4.0 else 0
+
+
+def processing_baseline(properties: Mapping[str, Any]) -> float | None:
+    """Return the processing baseline in an item's properties, None if they state none.
+
+    Raises
+    ------
+    SensorError
+        If it is no number.
+
+    Examples
+    --------
+    >>> processing_baseline({"s2:processing_baseline": "05.09"})
+    5.09
+    """
+    baseline = next((properties[key] for key in _BASELINE if properties.get(key)), None)
     try:
-        return SENTINEL_2_OFFSET if float(baseline) >= 4.0 else 0
+        return None if baseline is None else float(baseline)
     except ValueError:
         raise SensorError(
             f"a processing baseline is a number such as '04.00', found {baseline!r}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import dask.array as da
@@ -18,8 +19,6 @@ from glaciercube.sensors import Sensor
 ALGORITHM_VERSION = 1
 """Part of every array's name: raised when the same sources give other numbers."""
 
-PER_DATE = ("time",)
-
 
 def chunks_of(size: int, chunk: int) -> tuple[int, ...]:
     """Return the chunk sizes along an axis.
@@ -30,6 +29,37 @@ def chunks_of(size: int, chunk: int) -> tuple[int, ...]:
     (1024, 1024, 452)
     """
     return tuple(min(chunk, size - start) for start in range(0, size, chunk))
+
+
+def provenance_of(
+    time: datetime, precision: str, sources: Sequence[dict[str, Any]], **more: Any
+) -> dict[str, Any]:
+    """Return one time's entry in a cube's provenance.
+
+    Parameters
+    ----------
+    time : datetime
+        UTC.
+    precision : "second", "day" or "year"
+    sources : sequence of dict
+        One per item or file: `id`, `conversion`, `offset_used`, `offset_declared`,
+        `offset_observed` (DN) and `floor`, the darkest pixels' number.
+    **more
+        What else there is to say.
+
+    Returns
+    -------
+    dict
+        With `offset_used` of all sources at the top; None there if they differ.
+    """
+    offsets = {source["offset_used"] for source in sources}
+    return {
+        "time": time.isoformat(),
+        "precision": precision,
+        "offset_used": offsets.pop() if len(offsets) == 1 else None,
+        "sources": list(sources),
+        **more,
+    }
 
 
 def assemble(
@@ -81,7 +111,7 @@ def assemble(
             variables[name] = (schema.TIME_DIMS, _flag(measured, name, meaning), attrs)
     dataset = xr.Dataset(
         variables,
-        coords={"time": pd.DatetimeIndex(times).as_unit("ns"), "band": list(bands)},
+        coords={"time": pd.DatetimeIndex(list(times)).as_unit("ns"), "band": list(bands)},
         attrs={
             "sensor": sensor.name,
             "level": sensor.level,

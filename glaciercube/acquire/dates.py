@@ -102,11 +102,8 @@ def _given(date):
     text = str(date).strip()
     if _YEAR.fullmatch(text):
         return Stamp(pd.Timestamp(int(text), 1, 1), "year")
-    try:
-        time = pd.Timestamp(date)
-    except (ValueError, TypeError):
-        time = pd.NaT
-    if time is pd.NaT:
+    time = pd.to_datetime(date, errors="coerce")
+    if not isinstance(time, pd.Timestamp):
         raise AcquireError(f"a date is such as '2022-08-05', found {date!r}; correct dates=")
     if time.tzinfo is not None:
         time = time.tz_convert("UTC").tz_localize(None)

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from glaciercube import grid, sensors
-from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, chunks_of
+from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, chunks_of, provenance_of
 from glaciercube.acquire.dates import Stamp, stamps_of
 from glaciercube.acquire.offsets import CIRRUS, Check, Scene, Settled, require_check, settle
 from glaciercube.acquire.pixels import Conversion, conversion_of, measure
@@ -388,10 +388,9 @@ def read_block(sources, rows, columns, chunk, shape):
 
 
 def _entry(stamp: Stamp, raster: Raster, one: Settled, kind: str) -> dict[str, Any]:
-    return {
-        "time": stamp.time.isoformat(),
-        "precision": stamp.precision,
-        "items": [raster.path.name],
+    source = {
+        "id": raster.path.name,
         "conversion": "none" if kind == "reflectance" else kind,
         **one.record(),
     }
+    return provenance_of(stamp.time, stamp.precision, [source])
