@@ -1,0 +1,73 @@
+"""How the layers of a prediction are described: units, flags, encoding, provenance."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dask.array as da
+import xarray as xr
+
+from glaciercube import grid, schema
+from glaciercube.model.card import ModelCard
+
+LONG_NAMES = {
+    "confidence": "probability of the reported category",
+    "valid_fraction": "share of the receptive field that was measured",
+    "glacier_probability": "probability of glacier",
+    "probability": "probability of each surface facies",
+}
+
+
+def dataset_of(
+    arrays: Mapping[str, da.Array], cube: xr.Dataset, cards: Sequence[ModelCard], halo: int
+) -> xr.Dataset:
+    """Return layers as a georeferenced dataset.
+
+    Parameters
+    ----------
+    arrays : mapping of str to Dask array
+        By name of the layer.
+    cube : Dataset
+        What they were made of; its `valid` and `elevation` travel along.
+    cards : sequence of ModelCard
+    halo : int
+        Pixels that were read around each block.
+    """
+    facies = next((card for card in cards if card.task == "facies"), None)
+    kept = {"time", "y", "x"}
+    coords = {
+        name: coord
+        for name, coord in cube.coords.items()
+        if set(coord.dims) <= kept and name not in {"band", "category"}
+    }
+    if "probability" in arrays and facies is not None:
+        coords["category"] = xr.DataArray(list(facies.categories), dims="category")
+    variables = {
+        name: xr.Variable(schema.LAYERS[name].dims, array, _attrs(name, cards, arrays))
+        for name, array in arrays.items()
+    }
+    out = xr.Dataset(variables, coords=coords, attrs=_global_attrs(cube, cards, halo))
+    for name in ("valid", "elevation"):
+        if name in cube:
+            out[name] = cube[name].variable
+    out = grid.georeferenced(out, grid.grid_of(cube, "the cube"))
+    for name in arrays:
+        out[name].encoding |= dict(schema.LAYERS[name].encoding)
+    return out
+
+
+def _attrs(name: str, cards: Sequence[ModelCard], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    if name not in schema.TASKS:
+        return {"units": schema.LAYERS[name].units, "long_name": LONG_NAMES[name]}
+    more = [other for other in ("confidence", "valid_fraction") if other in arrays]
+    if name == "extent" and "glacier_probability" in arrays:
+        more.append("glacier_probability")
+    card = next(card for card in cards if card.task == name)
+    attrs = schema.flag_attrs(name) | {"source": f"{card.name} {card.version}"}
+    return attrs | ({"ancillary_variables": " ".join(more)} if more else {})
+
+
+def _global_attrs(cube, cards, halo):
+    named = [{"name": c.name, "version": c.version, "sha256": c.sha256} for c in cards]
+    kept = {key: cube.attrs[key] for key in ("sensor", "level", "provenance") if key in cube.attrs}
+    return {"cards": json.dumps(named), "halo": halo, **kept}

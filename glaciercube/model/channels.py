@@ -1,0 +1,91 @@
+"""From reflectance to the input of a network: which bands, and normalised how."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from glaciercube.errors import SchemaError
+from glaciercube.model.card import ModelCard
+
+
+def positions(names: Sequence[str], card: ModelCard) -> tuple[int, ...]:
+    """Return where the bands of a card are among the names of a cube, in channel order.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Band names of the cube, in its order.
+    card : ModelCard
+
+    Raises
+    ------
+    SchemaError
+        That lists the bands that are missing, and what the cube has.
+    """
+    have = [str(name) for name in names]
+    found = [_first(band, have) for band in card.bands]
+    missing = [
+        band.replace("|", " or ") for band, at in zip(card.bands, found, strict=True) if at is None
+    ]
+    if missing:
+        raise SchemaError(
+            f"{card.name} needs the bands {_readable(card)}, the cube lacks {missing}; it has "
+            f"{have}; load it with these bands or take another network"
+        )
+    return tuple(at for at in found if at is not None)
+
+
+def stack(
+    reflectance: np.ndarray, names: Sequence[str], card: ModelCard
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the normalised input of a network and where it was measured.
+
+    Parameters
+    ----------
+    reflectance : array (band, y, x), float32
+        Reflectance (1), NaN where not measured.
+    names : sequence of str
+        Of the bands, in order.
+    card : ModelCard
+        Names its bands, and their mean and standard deviation.
+
+    Returns
+    -------
+    channels : array (channel, y, x), float32
+        (reflectance - mean) / std; 0 in every channel where any of its bands is not finite.
+    measured : array (y, x), bool
+        True where all bands of the card are finite.
+    """
+    chosen = reflectance[list(positions(names, card))]
+    measured = np.isfinite(chosen).all(axis=0)
+    return normalised(chosen, measured, card), measured
+
+
+def normalised(chosen: np.ndarray, measured: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Return the bands of a card, in its order, as its network takes them.
+
+    Parameters
+    ----------
+    chosen : array (channel, y, x), float32
+        Reflectance (1).
+    measured : array (y, x), bool
+        Elsewhere every channel becomes 0.
+    card : ModelCard
+    """
+    mean = np.array(card.mean, np.float32)[:, np.newaxis, np.newaxis]
+    std = np.array(card.std, np.float32)[:, np.newaxis, np.newaxis]
+    channels = np.subtract(chosen, mean, dtype=np.float32)
+    np.divide(channels, std, out=channels)
+    np.copyto(channels, np.float32(0), where=~measured)
+    return channels
+
+
+def _first(band, have):
+    for name in band.split("|"):
+        if name in have:
+            return have.index(name)
+    return None
+
+
+def _readable(card):
+    return [band.replace("|", " or ") for band in card.bands]

@@ -1,0 +1,52 @@
+"""The networks by name, and building one from its card."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from glaciercube.errors import WeightsError
+from glaciercube.model.card import ModelCard
+from glaciercube.model.fcn import FCN
+
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"fcn": FCN})
+"""Architecture of each name a card may give."""
+
+
+def build(card: ModelCard) -> nn.Module:
+    """Return the network of a card with random weights.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Its `arguments` are passed on; the numbers of bands and categories follow from it.
+
+    Raises
+    ------
+    WeightsError
+        If the architecture is unknown or does not take the arguments.
+
+    Notes
+    -----
+    The caller's random state is left as it was.
+    """
+    if card.architecture not in NETWORKS:
+        raise WeightsError(
+            f"the card {card.name!r} needs the architecture {card.architecture!r}; this version "
+            f"of glaciercube has {sorted(NETWORKS)}"
+        )
+    sizes = {"bands": len(card.bands), "categories": len(card.categories)}
+    arguments = sizes | dict(card.arguments)
+    if arguments != arguments | sizes:
+        raise WeightsError(
+            f"the card {card.name!r} has {sizes}, but its arguments say {dict(card.arguments)}"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return NETWORKS[card.architecture](**arguments)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"the architecture {card.architecture!r} of the card {card.name!r} does not take the "
+            f"arguments {dict(card.arguments)}: {error}"
+        ) from error
