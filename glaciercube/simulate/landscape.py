@@ -18,8 +18,11 @@ COARSE_CELLS = 64
 MIN_ICE_M = 4.0
 """Ice thinner than this at the first year is no glacier (m)."""
 
-MIN_GLACIER_KM2 = 0.01
-"""Glaciers smaller than this at the first year are left out, as inventories do (RGI 7)."""
+THIN_ICE_M, MARGIN_M = 2.0, 22.0
+"""Ice that bridges small gaps, and about half the width of the gaps it bridges (m)."""
+
+LOOK_AT_ICE = 0.8
+"""Share of random landscapes that are cut out around a glacier's margin."""
 
 NEVER = -1.0
 """`lasts` of a pixel that is not glacier at any time."""
@@ -57,6 +60,9 @@ class Knobs:
 
     thinning_m: float = 110.0
     """Ice that the lowest end of a glacier loses at retreat 1 (m)."""
+
+    least_km2: float = 0.01
+    """Glaciers smaller than this at the first year are left out, as inventories do (km2)."""
 
     cells: int = COARSE_CELLS
     """Cells along each side of the grid on which ice flows."""
@@ -218,7 +224,23 @@ def make_landscape(
     if chosen.ice_share > 0:
         ela_m = float(np.percentile(relief.bed, 100 * (1 - chosen.ice_share)))
         ice = thickness(relief.bed, cell_m, ela_m, favour_m=0.4 * favour)
+    if not {"centre_y", "centre_x"} & set(knobs):
+        chosen = _look_at_ice(chosen, ice, span_m, rng)
     return _cut_out(relief, ice, ela_m, shape, resolution, chosen, rng)
+
+
+def _look_at_ice(knobs, ice, span_m, rng):
+    """Return knobs that mostly cut the landscape out where there is a glacier's margin."""
+    glacier = ice > MIN_ICE_M
+    margin = np.flatnonzero(glacier & ~ndimage.binary_erosion(glacier))
+    room = knobs.extent_m - span_m
+    if not margin.size or room <= 0 or rng.random() > LOOK_AT_ICE:
+        return knobs
+    place = np.array(np.unravel_index(rng.choice(margin), ice.shape)) / knobs.cells
+    shift = rng.uniform(-0.3, 0.3, 2) * span_m
+    corner = place * knobs.extent_m - span_m / 2 + shift
+    centre_y, centre_x = np.clip(corner / room, 0, 1)
+    return replace(knobs, centre_y=float(centre_y), centre_x=float(centre_x))
 
 
 def _cut_out(relief, ice, ela_m, shape, resolution, knobs, rng):
@@ -231,8 +253,9 @@ def _cut_out(relief, ice, ela_m, shape, resolution, knobs, rng):
     detail = noise(shape, resolution, rng, scale_m=3 * relief.cell_m, roughness=1.7)
     bed = bed + detail * np.float32(0.16 * relief.cell_m) * (0.12 + np.clip(wall, 0, 1))
     depth = np.where(depth > MIN_ICE_M, coarse_surface - bed, 0)
-    depth = _drop_small(depth, resolution)
-    surface = bed + np.maximum(depth, 0)
+    depth = _drop_small(_whole(depth, resolution), resolution, knobs.least_km2)
+    # Where ice only bridges a gap the bed lies lower than thought, not the surface higher.
+    surface = np.where(depth > THIN_ICE_M, bed + depth, bed)
     basin, surface = _basins(surface, bed, depth, along, offset, knobs, resolution, rng)
     slope, aspect = slope_aspect(surface, resolution, -resolution)
     line = ela_m if math.isfinite(ela_m) else knobs.top_m
@@ -266,12 +289,18 @@ def _window(shape, resolution, knobs):
     return np.array(window)
 
 
-def _drop_small(depth, resolution):
+def _whole(depth, resolution):
+    """Return ice whose margin has no bays and holes narrower than outlines show."""
+    smooth = ndimage.gaussian_filter((depth > 0).astype(np.float32), MARGIN_M / resolution) > 0.5
+    return np.where(smooth, np.maximum(depth, THIN_ICE_M), 0)
+
+
+def _drop_small(depth, resolution, least_km2):
     labels, count = ndimage.label(depth > 0)
     if not count:
         return depth
     sizes = np.bincount(labels.ravel()) * resolution**2 / 1e6
-    return np.where((sizes < MIN_GLACIER_KM2)[labels], 0, depth)
+    return np.where((sizes < least_km2)[labels], 0, depth)
 
 
 def _lasts(depth, surface, line, knobs):
@@ -330,7 +359,7 @@ def _favour(surface, resolution, rng):
     hollow = ndimage.gaussian_filter(surface, 60 / resolution) - surface
     slope, aspect = slope_aspect(surface, resolution, -resolution)
     shade = 0.75 - hillshade(slope, aspect, 180, 50)
-    drift = noise(surface.shape, resolution, rng, scale_m=600, roughness=1.5)
+    drift = noise(surface.shape, resolution, rng, scale_m=700, roughness=1.8)
     steep = ramp(slope, 42, 60)
     favour = 7 * np.clip(hollow, -15, 15) + 220 * shade + 45 * drift - 300 * steep
     return favour.astype(np.float32)

@@ -75,10 +75,13 @@ def draw_conditions(landscape: Landscape, rng: np.random.Generator) -> Condition
     Parameters
     ----------
     landscape : Landscape
-        The snowline is drawn about its elevations.
+        The snowline is drawn about the elevations of its glaciers, mostly.
     rng : Generator
     """
     low, high = np.percentile(landscape.elevation, (5, 98))
+    ice = landscape.elevation[landscape.lasts > 0]
+    if ice.size and rng.random() < 0.8:
+        low, high = np.percentile(ice, (2, 98))
     return Conditions(
         retreat=float(rng.uniform(0, 1)),
         snowline_m=float(low + rng.uniform(0.05, 1.15) * (high - low)),

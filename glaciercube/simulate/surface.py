@@ -59,7 +59,7 @@ def cover(
     """
     shape = landscape.elevation.shape
     glacier = landscape.glacier(retreat)
-    drift = noise(shape, landscape.resolution, rng, scale_m=350, roughness=1.4)
+    drift = noise(shape, landscape.resolution, rng, scale_m=350, roughness=1.6)
     height = landscape.elevation - np.float32(snowline_m)
     on_ice = height + 0.4 * landscape.favour_m + 10 * drift
     on_rock = height + landscape.favour_m + 25 * drift - OFF_GLACIER_M
