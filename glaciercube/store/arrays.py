@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -15,11 +15,13 @@ from glaciercube.store.layout import Block, Layout, Stored
 KEPT = 64
 """Arrays kept open per process; the one opened first goes first."""
 
-_arrays: dict[tuple[str, str, tuple[int, int]], tuple[str, zarr.Array]] = {}
+_arrays: dict[tuple[Any, ...], tuple[str, zarr.Array]] = {}
 _lock = Lock()
 
 
-def array_of(path: Path, variable: str, fingerprint: str) -> zarr.Array:
+def array_of(
+    path: Path, variable: str, fingerprint: str, mode: Literal["r", "r+"] = "r"
+) -> zarr.Array:
     """Return the Zarr array of a variable, opened on first use.
 
     Parameters
@@ -29,18 +31,19 @@ def array_of(path: Path, variable: str, fingerprint: str) -> zarr.Array:
     variable : str
     fingerprint : str
         Of the store that the caller means.
+    mode : str
+        "r" to read, "r+" to write.
 
     Raises
     ------
     StoreError
-        If another store has taken its place since.
+        If there is no store any more, or another one has taken its place.
     """
     with _lock:
-        key = (str(path), variable, _stamp(path))
+        key = (str(path), variable, mode, _stamp(path))
         if key not in _arrays:
             found = ledger.read_header(path).fingerprint
-            array = zarr.open_array(path / variable, mode="r+")
-            _arrays[key] = (found, array)
+            _arrays[key] = (found, zarr.open_array(path / variable, mode=mode))
             while len(_arrays) > KEPT:
                 _arrays.pop(next(iter(_arrays)))
         found, array = _arrays[key]
@@ -62,11 +65,6 @@ def _stamp(path):
     return status.st_ino, status.st_mtime_ns
 
 
-def read_codes(array: zarr.Array, selection: tuple[Any, ...]) -> np.ndarray:
-    """Return the codes of a selection."""
-    return np.asarray(array[selection])
-
-
 def shard_path(path: Path, array: zarr.Array, place: tuple[int, ...]) -> Path:
     """Return the file that holds a shard."""
     return path / array.basename / array.metadata.encode_chunk_key(place)
@@ -75,7 +73,12 @@ def shard_path(path: Path, array: zarr.Array, place: tuple[int, ...]) -> Path:
 def write_codes(
     path: Path, array: zarr.Array, codes: np.ndarray, layout: Layout, at: tuple[Stored, Block]
 ) -> None:
-    """Write the shard of one block; what was there is gone first, so nothing of it is read."""
+    """Write the shard of one block, whatever was there."""
     stored, block = at
-    shard_path(path, array, layout.place(stored, block)).unlink(missing_ok=True)
-    array[layout.selection(stored, block)] = codes
+    selection = layout.selection(stored, block)
+    try:
+        array[selection] = codes
+    except (ValueError, RuntimeError):
+        # A shard at the image's border is merged with what is there, and that is damaged.
+        shard_path(path, array, layout.place(stored, block)).unlink(missing_ok=True)
+        array[selection] = codes

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
 from glaciercube.errors import StoreError
 from glaciercube.store.layout import LAYOUT_VERSION, Block, Layout, layout_of
 
@@ -30,6 +33,20 @@ class Header:
     def layout(self) -> Layout:
         """How the variables are cut into blocks."""
         return layout_of(self.identity)
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The grid."""
+        stated = self.identity["grid"]
+        return GeoBox(tuple(stated["shape"]), Affine(*stated["transform"]), stated["crs"])
+
+    def label(self, block: Block) -> str:
+        """Return where a block lies, in words."""
+        window = self.layout.window(block)
+        where = f"y {window.y0}-{window.y1}, x {window.x0}-{window.x1}"
+        if block.time is None:
+            return where
+        return f"{self.identity['time'][block.time][:19]}, {where}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +144,11 @@ def count_records(path: Path) -> int:
 
 
 def _names(path):
-    with os.scandir(path / FOLDER / RECORDS) as entries:
-        return {entry.name for entry in entries if entry.name.endswith(".json")}
+    try:
+        with os.scandir(path / FOLDER / RECORDS) as entries:
+            return {entry.name for entry in entries if entry.name.endswith(".json")}
+    except OSError:
+        return set()
 
 
 def _record_path(path, block):

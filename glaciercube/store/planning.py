@@ -15,8 +15,8 @@ from odc.geo.xr import xr_coords
 
 from glaciercube import grid, schema
 from glaciercube.errors import SchemaError
-from glaciercube.store.ledger import Header
 from glaciercube.store.layout import ALGORITHM_VERSION, BLOCK, stored_variable
+from glaciercube.store.ledger import Header
 
 KINDS = "biuf"
 """Kinds of data type that a store holds: bool, integers and floats."""

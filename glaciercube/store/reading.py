@@ -102,7 +102,7 @@ class Source:
         if self.times is not None:
             where["time"] = self.times[time_index]
         array = arrays.array_of(Path(self.path), self.variable, self.fingerprint)
-        codes = arrays.read_codes(array, tuple(where.get(dim, slice(None)) for dim in stored.dims))
+        codes = np.asarray(array[tuple(where.get(dim, slice(None)) for dim in stored.dims)])
         if self.labels is not None and self.labels != tuple(range(codes.shape[0])):
             codes = codes[list(self.labels)]
         return stored.decode(codes)
@@ -175,12 +175,13 @@ def read(
     place = Path(os.path.abspath(path))
     header = ledger.read_header(place)
     records = _count(place, header)
-    whole = _open(place)
-    window = _window(whole, area, header.layout)
+    whole = open_template(place)
+    window = _window(header, area)
     times = _times(whole, time)
     labels = _labels(whole, bands)
-    cut = whole.isel(_indexers(whole, window, times, labels))
-    cut = _with_corner(cut)
+    cut = _with_corner(
+        whole.isel(_indexers(whole, window, times, labels)), header.geobox[window.slices]
+    )
     variables = {}
     for stored in header.layout.variables:
         middle = [dim for dim in stored.dims if dim not in ("time", "y", "x")]
@@ -236,7 +237,7 @@ def _count(place, header):
     return records
 
 
-def _open(place):
+def open_template(place):
     """Return the store's coordinates and attributes; its variables stay untouched."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata")
@@ -260,10 +261,11 @@ def _own(attrs, stored=None):
     return kept
 
 
-def _window(whole, area, layout):
+def _window(header, area):
+    """Return the pixels of the store that an area's bounding box touches."""
+    layout, geobox = header.layout, header.geobox
     if area is None:
         return Window(0, layout.rows, 0, layout.columns)
-    geobox = grid.grid_of(whole, "the store")
     west, south, east, north = grid.area_frame(area).to_crs(str(geobox.crs)).total_bounds
     corners = [~geobox.affine * corner for corner in ((west, north), (east, south))]
     (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*corners, strict=True))
@@ -325,9 +327,9 @@ def _indexers(whole, window, times, labels):
     return {dim: index for dim, index in wanted.items() if dim in whole.dims}
 
 
-def _with_corner(cut):
+def _with_corner(cut, geobox):
     """Return a dataset whose CRS variable states the corner of the cut grid."""
-    corner = xr_coords(grid.grid_of(cut, "the store"), dims=("y", "x"))["spatial_ref"]
+    corner = xr_coords(geobox, dims=("y", "x"))["spatial_ref"]
     spatial_ref = cut["spatial_ref"].copy()
     spatial_ref.attrs["GeoTransform"] = corner.attrs["GeoTransform"]
     return cut.assign_coords(spatial_ref=spatial_ref)

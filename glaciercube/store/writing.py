@@ -51,6 +51,7 @@ class WriteReport:
     seconds: float = 0.0
 
     def __str__(self) -> str:
+        """Return the report in one line."""
         return (
             f"{self.path.name}: {self.written} of {self.blocks} blocks written, "
             f"{self.empty} empty, {self.skipped} done before, {len(self.failed)} failed, "
@@ -136,9 +137,12 @@ def _directory(path):
 def _place(plan, target, overwrite):
     """Return the directory to fill, made if there is none, and the plan as its header says."""
     place = target
-    if overwrite and target.exists():
-        ledger.read_header(target)  # refuses what is not a store
-        place = target.with_name(f".{target.name}.{plan.header.fingerprint[:16]}.new")
+    if overwrite:
+        beside = target.with_name(f".{target.name}.{plan.header.fingerprint[:16]}.new")
+        if target.exists():
+            ledger.read_header(target)  # refuses what is not a store
+        if target.exists() or beside.exists():
+            place = beside
     if not place.exists():
         template.create(plan, place)
     found = ledger.read_header(place)
@@ -171,7 +175,7 @@ def _fill(plan, place, progress, started) -> WriteReport:
         empty=sum(record.state == "empty" for record in fresh),
         skipped=len(done),
         failed=tuple(
-            (_label(plan, block), f"{type(error).__name__}: {error}")
+            (plan.header.label(block), f"{type(error).__name__}: {error}")
             for block, error in failures.items()
         ),
         clipped=sum(record.clipped for record in now.values()),
@@ -310,9 +314,9 @@ def write_block(
         codes, beyond = stored.encode(_unwrapped(given))
         clipped += beyond
         blank = blank and stored.is_blank(codes)
-        digest.update(codes)
+        digest.update(codes.data)
         try:
-            array = arrays.array_of(place, stored.name, fingerprint)
+            array = arrays.array_of(place, stored.name, fingerprint, mode="r+")
             arrays.write_codes(place, array, codes, layout, (stored, block))
         except OSError as error:
             raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
@@ -339,22 +343,14 @@ def _take_the_place(place, target):
     """Put a complete store where another one is."""
     old = target.with_name(f".{target.name}.{uuid4().hex}.old")
     try:
-        os.rename(target, old)
+        if target.exists():
+            os.rename(target, old)
         os.rename(place, target)
     except OSError as error:
         raise StoreError(
             f"the new store {str(place)!r} is complete but cannot replace {str(target)!r}: {error}"
         ) from error
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _label(plan, block):
-    """Return where a block lies, in words."""
-    window = plan.header.layout.window(block)
-    where = f"y {window.y0}-{window.y1}, x {window.x0}-{window.x1}"
-    if block.time is None:
-        return where
-    return f"{plan.header.identity['time'][block.time][:19]}, {where}"
 
 
 def _sentence(report, place):
