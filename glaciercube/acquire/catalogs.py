@@ -249,7 +249,7 @@ def _name(catalog):
 
 def _refuse(catalog, steps):
     """Raise the error of an empty search, with what each filter left over."""
-    where = _name(catalog) if isinstance(catalog, str | Path | pystac.Catalog) else "the items"
+    where = _name(catalog) if isinstance(catalog, str | Path | pystac.Catalog) else "items given"
     counts = ", ".join(f"{len(left)} {what}" for what, left in steps)
     first_empty = next(n for n, (_, left) in enumerate(steps) if not left)
     if first_empty == 0:
@@ -259,4 +259,4 @@ def _refuse(catalog, steps):
         advice = f"the catalogue holds {held}; choose another sensor="
     else:
         advice = f"nothing is left {steps[first_empty][0]}; widen this"
-    raise AcquireError(f"a search needs at least one scene, {where} has {counts}; {advice}")
+    raise AcquireError(f"a search needs at least one scene, found {counts} ({where}); {advice}")

@@ -184,8 +184,8 @@ def _scene(item):
 
 def _rank(item):
     properties = item.properties
-    created = properties.get("s2:generation_time") or properties.get("created") or ""
-    return sensors.processing_baseline(properties) or 0.0, str(created), item.id
+    made = (str(properties.get(key) or "") for key in ("s2:generation_time", "created"))
+    return sensors.processing_baseline(properties) or 0.0, *made, item.id
 
 
 def _repeats(item, kept):
