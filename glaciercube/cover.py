@@ -239,36 +239,82 @@ def lazy_inside(
         (chunks["y"], chunks["x"]), shape=(geobox.shape.y, geobox.shape.x), dtype=bool
     )
     pieces, token = lazy_pieces(frame, geobox, sizes)
-    tall = da.from_array(np.arange(geobox.shape.y), chunks=(sizes[0],), name=f"rows-{token}")
-    wide = da.from_array(np.arange(geobox.shape.x), chunks=(sizes[1],), name=f"columns-{token}")
     mask = da.blockwise(
         _inside_block,
         "yx",
         pieces,
         "yx",
-        tall,
-        "y",
-        wide,
-        "x",
         touched=touched,
         name=f"inside-{tokenize(token, touched)}",
         dtype=bool,
         adjust_chunks={"y": sizes[0], "x": sizes[1]},
-        align_arrays=False,
         meta=np.empty((0, 0), bool),
     )
     out = xr.Dataset({"inside": (("y", "x"), mask, {"units": "1"})})
     return grid.georeferenced(out, geobox)["inside"]
 
 
-def _inside_block(pieces, rows, columns, touched):
-    window = Window(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
-    polygons = [shapely.from_wkb(data) for _, data in pieces[0, 0]]
-    return _inside_window(polygons, window, touched)
+def _inside_block(cells, touched):
+    window, pieces = cells[0, 0]
+    return _inside_window([shapely.from_wkb(data) for _, data in pieces], window, touched)
+
+
+def lazy_zones(
+    frame: gpd.GeoDataFrame | gpd.GeoSeries | None,
+    geobox: GeoBox,
+    sizes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> tuple[da.Array, str]:
+    """Return how polygons cover the pixels of each block, as an array of one cell per block.
+
+    Parameters
+    ----------
+    frame : GeoDataFrame, GeoSeries or None
+        Polygons with a CRS, in any CRS; None is one zone that covers the whole grid.
+    geobox : GeoBox
+    sizes : two tuples of int
+        Chunk sizes of y and x.
+
+    Returns
+    -------
+    array (block row, block column), object
+        Each cell the block's Window and a list of zones, whose windows count from the
+        block's first pixel and reach one pixel beyond the block, below and to the right,
+        where the grid goes on.
+    token : str
+        Names the polygons, the grid and the chunks.
+    """
+    shape = (geobox.shape.y, geobox.shape.x)
+    pieces, token = lazy_pieces(frame, geobox, sizes)
+    zones = pieces.map_blocks(
+        _zones_block,
+        shape=shape,
+        name=f"zones-{token}",
+        dtype=object,
+        meta=np.empty((0, 0), object),
+    )
+    return zones, token
+
+
+def _zones_block(cells, shape):
+    block, pieces = cells[0, 0]
+    wide = Window(block.y0, min(block.y1 + 1, shape[0]), block.x0, min(block.x1 + 1, shape[1]))
+    if pieces is None:
+        found = [(0, wide, np.broadcast_to(np.float32(1), wide.shape))]
+    else:
+        found = window_fractions([(number, shapely.from_wkb(wkb)) for number, wkb in pieces], wide)
+    out = np.empty((1, 1), object)
+    out[0, 0] = (block, [(number, relative(one, block), share) for number, one, share in found])
+    return out
+
+
+def relative(window, block):
+    return Window(
+        window.y0 - block.y0, window.y1 - block.y0, window.x0 - block.x0, window.x1 - block.x0
+    )
 
 
 def lazy_pieces(
-    frame: gpd.GeoDataFrame | gpd.GeoSeries,
+    frame: gpd.GeoDataFrame | gpd.GeoSeries | None,
     geobox: GeoBox,
     sizes: tuple[tuple[int, ...], tuple[int, ...]],
     *,
@@ -278,7 +324,7 @@ def lazy_pieces(
 
     Parameters
     ----------
-    frame : GeoDataFrame or GeoSeries
+    frame : GeoDataFrame, GeoSeries or None
         Polygons with a CRS, in any CRS.
     geobox : GeoBox
     sizes : two tuples of int
@@ -289,22 +335,29 @@ def lazy_pieces(
     Returns
     -------
     array (block row, block column), object
-        Each cell a tuple of (row of the frame, polygon in pixel coordinates as WKB).
+        Each cell the block's Window and a tuple of (row of the frame, polygon in pixel
+        coordinates as WKB), or None instead of the tuple where `frame` is None.
     token : str
         Names the polygons, the grid and the chunks.
     """
-    polygons = in_pixels(frame, geobox)
+    polygons = in_pixels(frame, geobox) if frame is not None else np.empty(0, object)
     tree = shapely.STRtree(polygons)
     tall, wide = edges(sizes[0]), edges(sizes[1])
     cells = np.empty((len(tall), len(wide)), object)
     for row, (y0, y1) in enumerate(tall):
         for column, (x0, x1) in enumerate(wide):
-            cell = shapely.box(*_box_of(Window(y0, y1, x0, x1), halo))
-            near = sorted(tree.query(cell, predicate="intersects"))
-            parts = [(int(number), shapely.intersection(polygons[number], cell)) for number in near]
-            cells[row, column] = tuple(
-                (number, shapely.to_wkb(polygonal(part))) for number, part in parts if part.area
-            )
+            window = Window(y0, y1, x0, x1)
+            pieces = None if frame is None else _pieces(polygons, tree, _box_of(window, halo))
+            cells[row, column] = (window, pieces)
     whole = shapely.to_wkb(polygons).tolist()
-    token = tokenize(ALGORITHM_VERSION, whole, grid.describe(geobox), tuple(geobox.affine), sizes)
+    known = (frame is None, whole, grid.describe(geobox), tuple(geobox.affine), sizes, halo)
+    token = tokenize(ALGORITHM_VERSION, known)
     return da.from_array(cells, chunks=1, name=f"pieces-{token}"), token
+
+
+def _pieces(polygons, tree, bounds):
+    """Return the polygons cut to a rectangle, with their numbers."""
+    cell = shapely.box(*bounds)
+    near = sorted(int(number) for number in tree.query(cell, predicate="intersects"))
+    parts = [(number, polygonal(shapely.intersection(polygons[number], cell))) for number in near]
+    return tuple((number, shapely.to_wkb(part)) for number, part in parts if part.area > 0)
