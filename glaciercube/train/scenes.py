@@ -1,0 +1,121 @@
+"""Simulated scenes to learn from: landscapes, seasons and air drawn at random, truth per task."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from glaciercube import schema
+from glaciercube.sensors import SENTINEL_2_L2A
+from glaciercube.simulate.landscape import Landscape, make_landscape
+from glaciercube.simulate.scene import Scene, render
+
+SIZE = 256
+"""Rows and columns (pixels) of a scene."""
+
+RESOLUTIONS = (10.0, 10.0, 20.0, 30.0)
+"""Pixel sizes (m) drawn from: those of Sentinel-2 and Landsat."""
+
+SHADOW, CLOUD = schema.codes(("shadow", "cloud"))
+
+OBSCURED = 2
+"""Number of the extent category for what hides the ground."""
+
+
+def simulated(
+    task: Literal["facies", "extent"],
+    categories: tuple[str, ...],
+    materials: Mapping[str, np.ndarray],
+    *,
+    count: int,
+    seed: int,
+    progress: bool = False,
+) -> list[xr.Dataset]:
+    """Return scenes, each of another landscape.
+
+    Parameters
+    ----------
+    task : str
+        "facies" or "extent": what the target is.
+    categories : tuple of str
+        In the order of the target's numbers; a facies not among them is unknown (255).
+    materials : mapping of str to array (n, band)
+        Spectra; see `glaciercube.train.spectra.materials`.
+    count : int
+    seed : int
+        Scene number n is the same for any count above n.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of Dataset
+        `reflectance` (band, y, x), float32, and `target` (y, x), uint8. Every other one
+        is at the top of the atmosphere.
+    """
+    numbers = tqdm(range(count), desc="simulate", unit="scene", disable=not progress)
+    return [scene(task, categories, materials, seed=(seed, number)) for number in numbers]
+
+
+def scene(
+    task: str,
+    categories: tuple[str, ...],
+    materials: Mapping[str, np.ndarray],
+    *,
+    seed: tuple[int, int],
+) -> xr.Dataset:
+    """Return one scene with its target; see `simulated`."""
+    generator = np.random.default_rng(seed)
+    resolution = float(generator.choice(RESOLUTIONS))
+    landscape = make_landscape((SIZE, SIZE), resolution, generator)
+    level = "surface" if seed[1] % 2 else "top-of-atmosphere"
+    conditions: dict[str, float | str] = {"level": level}
+    if task == "extent":
+        conditions["snowline_m"] = late_snowline(landscape, generator)
+    seen = render(landscape, materials, rng=generator, **conditions)
+    return xr.Dataset(
+        {
+            "reflectance": (("band", "y", "x"), seen.reflectance, {"units": "1"}),
+            "target": (("y", "x"), target_of(task, categories, seen)),
+        },
+        coords={"band": list(SENTINEL_2_L2A.names)},
+        attrs={"level": level, "resolution": resolution},
+    )
+
+
+def late_snowline(landscape: Landscape, generator: np.random.Generator) -> float:
+    """Return a snowline (m) of the end of the melt season, drawn at random.
+
+    Notes
+    -----
+    It lies about the equilibrium line, in warm years far above it and in some years below;
+    where no glacier is, near the highest ground, so that snow is patches.
+    """
+    low, high = np.percentile(landscape.elevation, (5, 98))
+    span = high - low
+    if np.isnan(landscape.ela_m):
+        return float(low + generator.uniform(0.75, 1.15) * span)
+    return float(landscape.ela_m + generator.normal(0.08, 0.14) * span)
+
+
+def target_of(task: str, categories: tuple[str, ...], seen: Scene) -> np.ndarray:
+    """Return the number of each pixel's category (y, x), uint8, 255 where it has none.
+
+    Parameters
+    ----------
+    task : str
+        "facies", or "extent": glacier where there is one and it can be seen, obscured
+        under cloud and in unreadable shadow.
+    categories : tuple of str
+        Names in the order of the numbers.
+    seen : Scene
+    """
+    if task == "extent":
+        hidden = (seen.facies == CLOUD) | (seen.facies == SHADOW)
+        return np.where(hidden, OBSCURED, seen.extent).astype(np.uint8)
+    table = np.full(256, schema.NODATA, np.uint8)
+    for number, code in enumerate(schema.codes(categories)):
+        table[code] = number
+    return table[seen.facies]
