@@ -11,13 +11,16 @@ import pystac
 import rasterio
 import shapely
 import xarray as xr
+from affine import Affine
 from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 from pystac_client import Client
-from rasterio.warp import transform_geom
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
 from glaciercube import grid
-from glaciercube.acquire.assembly import ALGORITHM_VERSION
+from glaciercube.acquire.assembly import ALGORITHM_VERSION, chunks_of
 from glaciercube.acquire.items import address_of, asset_of, footprint_of, identity_of
 from glaciercube.errors import AcquireError, GridError
 
@@ -61,15 +64,10 @@ def elevation_on(
     GridError
         If the raster has no coordinate reference system.
     """
-    sources, datum = _sources(geobox, dem, items)
-    extent = shapely.box(*grid.area_frame(geobox).to_crs(grid.WGS84).total_bounds)
-    near = [item for item in sources if footprint_of(item).intersects(extent)]
-    if not near:
-        raise AcquireError(
-            f"elevation from {str(dem)!r} must cover {grid.describe(geobox)}, but none of its "
-            f"{len(sources)} rasters touches it; give another dem="
-        )
-    data = _load(near, geobox, chunk)
+    if _is_raster(dem):
+        data, datum = _of_raster(geobox, str(dem), chunk)
+    else:
+        data, datum = _of_collection(geobox, str(dem), items, chunk)
     attrs = {
         "units": "m",
         "long_name": "elevation",
@@ -80,20 +78,13 @@ def elevation_on(
     return xr.DataArray(data, dims=("y", "x"), attrs=attrs)
 
 
-def _sources(geobox, dem, items):
-    """Return the items of a raster or collection, and the vertical datum."""
+def _is_raster(dem):
     address = str(dem)
-    if Path(address).exists() or address.split("?")[0].endswith((".tif", ".tiff", ".vrt")):
-        item, datum = _raster_item(address)
-        return [item], datum
-    found = _collection_items(address, geobox, items)
-    datums = {str(i.properties.get("vertical_datum", "")) for i in found} - {""}
-    stated = datums.pop() if len(datums) == 1 else None
-    return found, stated or DATUMS.get(address, "unknown")
+    return Path(address).exists() or address.split("?")[0].endswith((".tif", ".tiff", ".vrt"))
 
 
-def _raster_item(address):
-    """Return an item that describes a raster, and its vertical datum."""
+def _of_raster(geobox, address, chunk):
+    """Return the elevation of a raster, lazily, and its vertical datum."""
     try:
         with rasterio.open(address) as source:
             if source.crs is None:
@@ -101,34 +92,79 @@ def _raster_item(address):
                     f"elevation from {address} has no coordinate reference system; set it with: "
                     f"rio edit-info --crs EPSG:... {Path(address).name}"
                 )
-            corners = shapely.box(*source.bounds)
-            ring = transform_geom(source.crs, grid.WGS84, corners.segmentize(corners.length / 80))
-            properties = {
-                "proj:wkt2": source.crs.to_wkt(),
-                "proj:shape": list(source.shape),
-                "proj:transform": list(source.transform)[:6],
-            }
             datum = source.tags().get("vertical_datum") or _datum_of(source.crs)
+            box = shapely.box(*source.bounds)
+            extent = grid.area_frame(geobox).to_crs(source.crs.to_wkt()).geometry.iloc[0]
     except rasterio.errors.RasterioIOError as error:
         raise AcquireError(
             f"cannot open the elevation {address}: {error}; dem= is a raster or a collection"
         ) from error
-    item = pystac.Item(
-        id=Path(address).stem,
-        geometry=ring,
-        bbox=list(shapely.geometry.shape(ring).bounds),
-        datetime=None,
-        properties={
-            "start_datetime": "2000-01-01T00:00:00Z",
-            "end_datetime": "2000-01-01T00:00:00Z",
-        },
-        collection=None,
+    if not box.intersects(extent):
+        raise _beside(address, geobox)
+    return _warped(geobox, address, chunk), datum
+
+
+def _warped(geobox, address, chunk):
+    rows, columns = chunks_of(geobox.shape.y, chunk), chunks_of(geobox.shape.x, chunk)
+    token = tokenize(ALGORITHM_VERSION, identity_of(address), grid_token(geobox), chunk)
+    return da.map_blocks(
+        warp_block,
+        dtype=np.float32,
+        chunks=(rows, columns),
+        meta=np.empty((0, 0), np.float32),
+        name=f"elevation-{token}",
+        address=address if "://" in address else str(Path(address).resolve()),
+        grid_of_all=(tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs)),
+        chunk=chunk,
     )
-    item.stac_extensions.append("https://stac-extensions.github.io/projection/v1.1.0/schema.json")
-    where = address if "://" in address else str(Path(address).resolve())
-    asset = pystac.Asset(where, media_type="image/tiff", roles=["data"], extra_fields=properties)
-    item.add_asset(KEYS[0], asset)
-    return item, datum
+
+
+def warp_block(address, grid_of_all, chunk, block_id=None):
+    """Return one block of a raster on another grid, bilinear, NaN where it has no value.
+
+    Parameters
+    ----------
+    address : str
+    grid_of_all : tuple
+        Shape, affine and CRS of the whole grid.
+    chunk : int
+        Rows and columns of a whole block.
+    block_id : tuple of int
+        Number of the block along y and x.
+
+    Returns
+    -------
+    array (y, x), float32
+    """
+    (rows, columns), affine, crs = grid_of_all
+    top, left = (number * chunk for number in block_id)
+    window = Window(left, top, min(chunk, columns - left), min(chunk, rows - top))
+    target = {"crs": crs, "transform": Affine(*affine), "height": rows, "width": columns}
+    with rasterio.open(address) as source:
+        with WarpedVRT(
+            source, resampling=Resampling.bilinear, nodata=np.nan, dtype="float32",
+            src_nodata=source.nodata, tolerance=0, **target,
+        ) as warped:  # fmt: skip
+            return warped.read(1, window=window)
+
+
+def _beside(name, geobox, count=1):
+    return AcquireError(
+        f"elevation from {str(name)!r} must cover {grid.describe(geobox)}, but none of its "
+        f"{count} rasters touches it; give another dem="
+    )
+
+
+def _of_collection(geobox, name, items, chunk):
+    """Return the elevation of a collection, lazily, and its vertical datum."""
+    found = _collection_items(name, geobox, items)
+    extent = shapely.box(*grid.area_frame(geobox).to_crs(grid.WGS84).total_bounds)
+    near = [item for item in found if footprint_of(item).intersects(extent)]
+    if not near:
+        raise _beside(name, geobox, len(found))
+    stated = {str(item.properties.get("vertical_datum", "")) for item in near} - {""}
+    datum = stated.pop() if len(stated) == 1 else DATUMS.get(name, "unknown")
+    return _load(near, geobox, chunk), datum
 
 
 def _datum_of(crs):

@@ -1,6 +1,5 @@
 """A user's own multiband GeoTIFFs, one per date, to a cube."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,40 +10,19 @@ import numpy as np
 import rasterio
 import xarray as xr
 from dask.base import tokenize
-from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from glaciercube import grid, sensors
 from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, chunks_of, provenance_of
 from glaciercube.acquire.dates import Stamp, stamps_of
-from glaciercube.acquire.offsets import CIRRUS, Check, Scene, Settled, require_check, settle
+from glaciercube.acquire.headers import Raster, kind_of, open_header
+from glaciercube.acquire.offsets import Check, Scene, Settled, require_check, settle
+from glaciercube.acquire.overviews import overview
 from glaciercube.acquire.pixels import Conversion, conversion_of, measure
-from glaciercube.errors import AcquireError, GridError, SensorError
-from glaciercube.sensors import Sensor
+from glaciercube.errors import AcquireError, SensorError
 
-
-@dataclass(frozen=True, kw_only=True)
-class Raster:
-    """One file, as its header describes it."""
-
-    path: Path
-    identity: tuple[str, int, int]
-    """Absolute path, size (bytes) and time of the last change (ns)."""
-
-    geobox: GeoBox
-    dtype: np.dtype
-    """Of all its bands together."""
-
-    layers: dict[str, int]
-    """Index of each of the sensor's bands, by this package's names."""
-
-    quality: int | None
-    """Index of the sensor's quality layer."""
-
-    cirrus: int | None
-    nodata: float | None
-    declared: int | None
-    """Offset (DN) its tags declare."""
+MOST_REFLECTANCE = 10.0
+"""Of a scene's 99th percentile; snow in sun-facing slopes reaches 2, digital numbers thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,99 +113,11 @@ def from_files(
     )
 
 
-def open_header(path: Path, sensor: Sensor) -> Raster:
-    """Return what a file's header says, without reading a pixel.
-
-    Raises
-    ------
-    AcquireError
-        If it cannot be opened as a raster.
-    GridError
-        If it has no coordinate reference system, or its grid is turned.
-    SensorError
-        If it has none of the sensor's bands.
-    """
-    try:
-        with rasterio.open(path) as source:
-            geobox = _geobox(source, path)
-            layers, quality, cirrus = _layers(source, path, sensor)
-            stat = path.stat()
-            return Raster(
-                path=path,
-                identity=(str(path.resolve()), stat.st_size, stat.st_mtime_ns),
-                geobox=geobox,
-                dtype=np.result_type(*source.dtypes),
-                layers=layers,
-                quality=quality,
-                cirrus=cirrus,
-                nodata=source.nodata,
-                declared=_declared(source, sensor, layers),
-            )
-    except rasterio.errors.RasterioIOError as error:
-        raise AcquireError(f"cannot open {path} as a raster: {error}") from error
-
-
 def _paths(paths):
     files = [paths] if isinstance(paths, str | Path) else list(paths)
     if not files:
         raise AcquireError("a cube needs at least one file, found an empty list of paths")
     return [Path(path) for path in files]
-
-
-def _geobox(source, path):
-    if source.crs is None:
-        raise GridError(
-            f"{path} has no coordinate reference system; set it with: "
-            f"rio edit-info --crs EPSG:... {path.name}"
-        )
-    if not source.transform.is_rectilinear or source.transform.a <= 0:
-        raise GridError(
-            f"{path} needs rows and columns along the axes of {source.crs}, found "
-            f"{source.transform.to_gdal()}; warp it with: gdalwarp {path.name} north-up.tif"
-        )
-    code = source.crs.to_epsg()
-    return GeoBox(source.shape, source.transform, f"EPSG:{code}" if code else source.crs.to_wkt())
-
-
-def _layers(source, path, sensor):
-    """Return the index of each band, of the quality layer and of the cirrus band."""
-    told = {text: index for index, text in enumerate(source.descriptions, start=1) if text}
-    if not told:
-        if source.count != len(sensor.bands):
-            raise SensorError(
-                f"{path.name} has {source.count} bands without descriptions, {sensor.name} has "
-                f"{len(sensor.bands)}; name them, with rasterio: "
-                f"open(path, 'r+').descriptions = {sensor.names[:2]} ..."
-            )
-        return {name: n for n, name in enumerate(sensor.names, start=1)}, None, None
-    layers = {}
-    for band in sensor.bands:
-        index = _first(told, (*band.keys, band.name))
-        if index is not None:
-            layers[band.name] = index
-    if not layers:
-        known = [band.keys[-1] for band in sensor.bands]
-        raise SensorError(
-            f"{path.name} has none of the bands of {sensor.name}: it has {list(told)}, known "
-            f"are {known} and {list(sensor.names)}; set the descriptions of its bands"
-        )
-    quality = _first(told, sensor.quality.keys) if sensor.quality else None
-    return layers, quality, _first(told, CIRRUS)
-
-
-def _first(told, keys):
-    return next((told[key] for key in keys if key in told), None)
-
-
-def _declared(source, sensor, layers):
-    """Return the offset in a file's tags, or in the scale and offset of its bands."""
-    declared = sensors.declared_offset(sensor, source.tags())
-    if declared is not None:
-        return declared
-    index = next(iter(layers.values())) - 1
-    scale, offset = source.scales[index], source.offsets[index]
-    told = offset != 0 and math.isclose(scale, sensor.scale, rel_tol=1e-6)
-    return round(offset / scale) if told else None
 
 
 def _shared_bands(rasters, sensor, bands):
@@ -257,7 +147,7 @@ def _require_one_grid(rasters):
 
 def _require_one_kind(rasters):
     """Return whether the files hold digital numbers or reflectance."""
-    kinds = {raster.path.name: _kind(raster) for raster in rasters}
+    kinds = {raster.path.name: kind_of(raster) for raster in rasters}
     if len(set(kinds.values())) > 1:
         raise SensorError(
             f"all files need digital numbers, or all reflectance, found {kinds}; convert one kind"
@@ -265,19 +155,11 @@ def _require_one_kind(rasters):
     return next(iter(kinds.values()))
 
 
-def _kind(raster):
-    if raster.dtype.kind == "f":
-        return "reflectance"
-    if raster.dtype.kind in "iu" and raster.dtype.itemsize > 1:
-        return "digital numbers"
-    raise SensorError(
-        f"{raster.path.name} needs digital numbers (16 bit) or reflectance (float), found "
-        f"{raster.dtype}; is it a preview image?"
-    )
-
-
 def _settle(rasters, stamps, sensor, check, kind):
     if kind == "reflectance":
+        if check is not False:
+            for raster in rasters:
+                _require_reflectance(raster)
         return [Settled(used=0, declared=None, observed=None, floor=None) for _ in rasters]
     scenes = [
         Scene(
@@ -289,6 +171,23 @@ def _settle(rasters, stamps, sensor, check, kind):
         for raster, stamp in zip(rasters, stamps, strict=True)
     ]
     return settle(scenes, sensor, check)
+
+
+def _require_reflectance(raster):
+    """Raise an error if floats look like digital numbers, or nothing was measured."""
+    name, index = next(iter(raster.layers.items()))
+    seen = overview(str(raster.path), index, float("nan"))
+    if not seen.size:
+        raise AcquireError(
+            f"a scene needs measured pixels, but {raster.path.name} is nodata everywhere in "
+            f"[{name!r}]; leave it out"
+        )
+    top = float(np.percentile(seen, 99))
+    if top > MOST_REFLECTANCE:
+        raise SensorError(
+            f"floats are taken as reflectance, nominally 0 to 1, but {raster.path.name} reaches "
+            f"{top:.0f} in {name!r}; write digital numbers as uint16"
+        )
 
 
 def _dark(raster, sensor):
@@ -333,7 +232,7 @@ def _read(rasters, names, settled, sensor, chunk):
 
 def _source(raster, names, one, sensor, quality):
     conversion = conversion_of(sensor, one.used, quality)
-    if _kind(raster) == "reflectance":
+    if kind_of(raster) == "reflectance":
         conversion = Conversion(scale=1.0, offset=0, nodata=raster.nodata, defect=conversion.defect)
     elif raster.nodata is not None:
         conversion = Conversion(

@@ -4,12 +4,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import rasterio
-from scipy import ndimage
 
+from glaciercube.acquire.overviews import gdal_options, overview
 from glaciercube.errors import AcquireError, GlacierCubeWarning, SensorError
 from glaciercube.radiometry import Floor, observed_offset
 from glaciercube.sensors import Sensor
@@ -19,9 +18,6 @@ Check = Literal["warn", "raise", "trust-pixels", "trust-metadata", False]
 
 CIRRUS = ("B10", "cirrus")
 """The cirrus band (1.375 um), black everywhere but in high cloud, where a source has it."""
-
-OVERVIEW_PIXELS = 256
-"""Rows and columns at most of a scene's overview for the check."""
 
 READERS = 8
 """Overviews read at the same time."""
@@ -108,8 +104,10 @@ def settle(scenes: Sequence[Scene], sensor: Sensor, check: Check = "warn") -> li
     require_check(check)
     if check is False:
         return [_undisturbed(scene) for scene in scenes]
+    remote = any("://" in address for scene in scenes for address, _ in scene.dark.values())
+    options = gdal_options() if remote else None
     with ThreadPoolExecutor(max_workers=READERS) as pool:
-        floors = list(pool.map(lambda scene: look(scene, sensor.nodata), scenes))
+        floors = list(pool.map(lambda scene: look(scene, sensor.nodata, options), scenes))
     settled = [
         _settle_one(scene, floor, sensor, check)
         for scene, floor in zip(scenes, floors, strict=True)
@@ -119,7 +117,7 @@ def settle(scenes: Sequence[Scene], sensor: Sensor, check: Check = "warn") -> li
     return settled
 
 
-def look(scene: Scene, nodata: int) -> Floor:
+def look(scene: Scene, nodata: int, options: dict[str, Any] | None = None) -> Floor:
     """Return the floor of a scene from a small overview of its dark bands.
 
     Parameters
@@ -127,54 +125,21 @@ def look(scene: Scene, nodata: int) -> Floor:
     scene : Scene
     nodata : int
         Digital number of a pixel that was not measured.
+    options : dict, optional
+        GDAL's, for remote files.
 
     Raises
     ------
     AcquireError
         If nothing was measured, or a band cannot be read.
     """
-    overviews = {name: _overview(*address, nodata) for name, address in scene.dark.items()}
-    if not any((numbers != nodata).any() for numbers in overviews.values()):
-        name, (address, index) = next(iter(scene.dark.items()))
-        if not _any_measured(address, index, nodata):
-            raise AcquireError(
-                f"a scene needs measured pixels, but {scene.name} ({scene.date}) is nodata "
-                f"({nodata}) everywhere in {name!r}; leave it out"
-            )
-    return observed_offset({n: _inner(a, nodata) for n, a in overviews.items()}, nodata)
-
-
-def _overview(address, index, nodata):
-    """Return a band, decimated to at most OVERVIEW_PIXELS rows and columns."""
-    try:
-        with rasterio.open(address) as source:
-            shape = tuple(min(OVERVIEW_PIXELS, size) for size in source.shape)
-            numbers = source.read(index, out_shape=shape)
-            own = source.nodatavals[index - 1]
-    except rasterio.errors.RasterioError as error:
+    seen = {name: overview(*address, nodata, options) for name, address in scene.dark.items()}
+    if not any(numbers.size for numbers in seen.values()):
         raise AcquireError(
-            f"cannot read {_plain(address)}: {_plain(str(error))}; check the address, or "
-            "pass check=False to look at no pixel before the cube is computed"
-        ) from error
-    missing = ~np.isfinite(numbers) | (numbers == nodata)
-    if own is not None and not np.isnan(own):
-        missing |= numbers == own
-    return np.where(missing, numbers.dtype.type(nodata), numbers)
-
-
-def _inner(numbers, nodata):
-    """Return an overview without the pixels beside nodata, which averaging may have darkened."""
-    beside = ndimage.binary_dilation(numbers == nodata, np.ones((3, 3), bool))
-    kept = np.where(beside, numbers.dtype.type(nodata), numbers)
-    return kept if (kept != nodata).any() else numbers
-
-
-def _any_measured(address, index, nodata):
-    with rasterio.open(address) as source:
-        return any(
-            (source.read(index, window=window) != nodata).any()
-            for _, window in source.block_windows(index)
+            f"a scene needs measured pixels, but {scene.name} ({scene.date}) is nodata "
+            f"everywhere in {list(seen)}; leave it out"
         )
+    return observed_offset(seen, nodata)
 
 
 def _undisturbed(scene):
@@ -225,7 +190,7 @@ def _report(scenes, settled, check):
             f"surface that would show it, 0 is assumed: {_list(unknown)}"
         )
     if lines:
-        warnings.warn("; ".join(lines), GlacierCubeWarning, stacklevel=4)
+        warnings.warn("; ".join(lines), GlacierCubeWarning, stacklevel=5)
 
 
 def _list(pairs):
@@ -234,8 +199,3 @@ def _list(pairs):
         f"darkest {one.floor if one.floor is None else format(one.floor, '.0f')})"
         for scene, one in pairs
     )
-
-
-def _plain(address):
-    """Return an address without its query, which may hold a signature."""
-    return str(address).split("?")[0]
