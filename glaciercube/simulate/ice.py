@@ -79,7 +79,9 @@ def _flow(bed, cell_m, ela_m, favour_m, steps, start=None):
     tops = bed + np.float32(MAX_FEEDBACK_M)
     for _ in range(steps):
         surface = bed + ice
-        balance = np.clip((np.minimum(surface, tops) - line) * BALANCE_GRADIENT, MIN_BALANCE, MAX_BALANCE)
+        balance = np.clip(
+            (np.minimum(surface, tops) - line) * BALANCE_GRADIENT, MIN_BALANCE, MAX_BALANCE
+        )
         change = step * np.where(keeps, balance, np.minimum(balance, 0))
         for axis in (0, 1):
             drop = np.diff(surface, axis=axis)

@@ -176,6 +176,22 @@ class Landscape:
         """
         return self.basin & ~self.glacier(retreat)
 
+    def without_border(self, pixels: int) -> "Landscape":
+        """Return the landscape less a border.
+
+        Parameters
+        ----------
+        pixels : int
+            Width of the border.
+        """
+        inner = (slice(pixels, -pixels or None),) * 2
+        arrays = {
+            field.name: getattr(self, field.name)[inner]
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        return replace(self, **arrays)
+
 
 def make_landscape(
     shape: tuple[int, int], resolution: float, rng: np.random.Generator, **knobs: float
@@ -256,7 +272,8 @@ def _cut_out(relief, ice, ela_m, shape, resolution, knobs, rng):
     depth = _drop_small(_whole(depth, resolution), resolution, knobs.least_km2)
     # Where ice only bridges a gap the bed lies lower than thought, not the surface higher.
     surface = np.where(depth > THIN_ICE_M, bed + depth, bed)
-    basin, surface = _basins(surface, bed, depth, along, offset, knobs, resolution, rng)
+    axis = np.where((np.abs(offset) < 60) & (along < 0.95), along, 0)
+    basin, surface = _basins(surface, bed, depth, axis, knobs=knobs, cell=resolution, rng=rng)
     slope, aspect = slope_aspect(surface, resolution, -resolution)
     line = ela_m if math.isfinite(ela_m) else knobs.top_m
     ground = noise(shape, resolution, rng, scale_m=900, roughness=1.4)
@@ -326,27 +343,27 @@ def _debris_score(depth, surface, offset, line, knobs, resolution, rng):
     medial = 1 - ramp(np.abs(offset - middle + 12 * patches), 12, 45)
     below = 1 - ramp(surface, line - 60, line + 60)
     score = 0.9 * tongue + (0.35 * lateral + 0.4 * medial) * below + 0.10 * patches
-    return score.astype(np.float32)
+    return (score - 2 * (1 - below)).astype(np.float32)
 
 
-def _basins(surface, bed, depth, along, offset, knobs, resolution, rng):
+def _basins(surface, bed, depth, axis, *, knobs, cell, rng):
     """Return where water stands once ice is gone, and the surface levelled there."""
     shape = surface.shape
     surface = surface.copy()
     basin = np.zeros(shape, bool)
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     places = []
-    axis = (depth > 0) & (np.abs(offset) < 60) & (along > 0.05) & (along < 0.95)
-    if knobs.lake_m > 0 and axis.any():
-        end = np.argmax(np.where(axis, along, -1))
+    axis = np.where(depth > 0, axis, 0)
+    if knobs.lake_m > 0 and axis.max() > 0.05:
+        end = np.argmax(axis)
         places.append((*np.unravel_index(end, shape), knobs.lake_m, 14.0))
-    slope, _ = slope_aspect(surface, resolution, -resolution)
+    slope, _ = slope_aspect(surface, cell, -cell)
     flat = np.flatnonzero((slope < 14) & (depth <= 0))
     for place in rng.permutation(flat)[: knobs.tarns]:
         places.append((*np.unravel_index(place, shape), rng.uniform(25, 120), 8.0))
-    ragged = noise(shape, resolution, rng, scale_m=250, roughness=2)
+    ragged = noise(shape, cell, rng, scale_m=250, roughness=2)
     for row, column, radius, deep in places:
-        near = np.hypot(rows - row, columns - column) * resolution * (1 + 0.15 * ragged) < radius
+        near = np.hypot(rows - row, columns - column) * cell * (1 + 0.15 * ragged) < radius
         level = float(np.median(bed[near & (np.abs(bed - bed[row, column]) < 25)]))
         wet = near & (bed < level + deep)
         basin |= wet

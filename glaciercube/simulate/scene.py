@@ -154,7 +154,12 @@ def render(
     sun = (given.sun_azimuth, given.sun_elevation)
     correction = given.correction if given.level == "surface" else 0.0
     light = illuminate(
-        landscape.elevation, landscape.slope, landscape.aspect, landscape.resolution, sun, correction
+        landscape.elevation,
+        landscape.slope,
+        landscape.aspect,
+        landscape.resolution,
+        sun,
+        correction,
     )
     shape = landscape.elevation.shape
     clouds = make_clouds(shape, landscape.resolution, given.cloud_fraction, sun, rng)
