@@ -117,6 +117,8 @@ def outlines(
         frame["area_probability_km2"] = np.nan
     frame["src_date"] = pd.to_datetime(frame["src_date"])
     frame.attrs["unobserved"] = unobserved
+    if layers.attrs.get("simulated"):
+        frame.attrs["simulated"] = True
     return frame
 
 
