@@ -6,7 +6,7 @@ import numpy as np
 
 from glaciercube.model.reference import ModelRef
 from glaciercube.store.reading import Source
-from glaciercube.windows import Window, edges, expand
+from glaciercube.windows import Window, expand
 
 PROBABILITY = "probability/"
 """Prefix of the planes that hold the probability of one facies each."""
@@ -52,9 +52,10 @@ class Work:
         block : tuple of int
             Its number along time, plane, y and x.
         """
-        start, stop = edges(self.chunks[0])[block[0]]
-        y0, y1 = edges(self.chunks[1])[block[2]]
-        x0, x1 = edges(self.chunks[2])[block[3]]
+        (start, stop), (y0, y1), (x0, x1) = (
+            (sum(sizes[:number]), sum(sizes[: number + 1]))
+            for sizes, number in zip(self.chunks, (block[0], *block[2:]), strict=True)
+        )
         inner = Window(y0, y1, x0, x1)
         return range(start, stop), inner, expand(inner, self.halo, self.shape, self.stride)
 

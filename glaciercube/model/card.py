@@ -1,6 +1,6 @@
 """The card of a network: what it needs, what it gives and which weights it stands for.
 
-A card is a JSON file beside its weights (safetensors); `layout` says how it is written.
+A card is a JSON file beside its weights (safetensors); `mlm` says how it is written.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from glaciercube import schema
 from glaciercube.errors import WeightsError
-from glaciercube.model import layout
+from glaciercube.model import mlm
 from glaciercube.model.weights import check_weights_file, refuse_pickle
 
 OBSCURED = "obscured"
@@ -133,7 +133,7 @@ def write_card(card: ModelCard, path: str | Path) -> Path:
             f"{str(target)!r}; write it to that folder or move the weights"
         )
     check_weights_file(card.weights, card.sha256)
-    text = json.dumps(layout.document_of(card), indent=2, ensure_ascii=False)
+    text = json.dumps(mlm.document_of(card), indent=2, ensure_ascii=False)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.write_text(text + "\n", encoding="utf-8")
     draft.replace(target)
@@ -154,9 +154,9 @@ def read_card(path: str | Path) -> ModelCard:
     """
     place = Path(path).absolute()
     refuse_pickle(place, "a card")
-    document = layout.document_at(place)
+    document = mlm.document_at(place)
     try:
-        return ModelCard(**layout.fields_of(document, place))
+        return ModelCard(**mlm.fields_of(document, place))
     except WeightsError:
         raise
     except (TypeError, KeyError, AttributeError, ValueError) as error:
