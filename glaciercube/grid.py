@@ -87,9 +87,22 @@ def describe(geobox: GeoBox) -> str:
     step = geobox.resolution
     affine = geobox.affine
     return (
-        f"{geobox.crs}, {abs(step.x):g} x {abs(step.y):g}, "
+        f"{crs_name(geobox)}, {abs(step.x):g} x {abs(step.y):g}, "
         f"{geobox.shape.y} rows x {geobox.shape.x} columns from ({affine.c:g}, {affine.f:g})"
     )
+
+
+def crs_name(geobox: GeoBox) -> str:
+    """Return the short name of a grid's CRS: its EPSG code, else its own name.
+
+    Examples
+    --------
+    >>> crs_name(GeoBox.from_bbox((0, 0, 100, 50), "EPSG:32632", resolution=10))
+    'EPSG:32632'
+    """
+    if geobox.crs is None:
+        return "no CRS"
+    return f"EPSG:{geobox.crs.epsg}" if geobox.crs.epsg else str(geobox.crs.proj.name)
 
 
 def grid_around(area: Any, resolution: float, crs: Any = None) -> GeoBox:

@@ -20,9 +20,11 @@ COLUMNS = 4
 PANEL_INCHES = 3.2
 TRUE_COLOUR = ("red", "green", "blue")
 FALSE_COLOUR = ("swir16", "nir", "red")
+COLOURINGS = {TRUE_COLOUR: "true colour", FALSE_COLOUR: "false colour (swir16, nir, red)"}
 DEGREE_KM = 111.32
+NOT_OBSERVED = {"facecolor": "white", "edgecolor": schema.NODATA_COLOUR, "hatch": "////"}
 SUN_AZIMUTH, SUN_ELEVATION = 315.0, 45.0
-SHADE = 0.45
+SHADE = 0.3
 """How dark full shade is drawn."""
 
 
@@ -69,7 +71,7 @@ def plot_layers(
     codes = small[name].transpose("time", "y", "x").values
     picture = _palette(name)[codes]
     if "elevation" in small:
-        picture = picture * _shading(small)[..., np.newaxis]
+        picture[..., :3] *= _shading(small)[..., np.newaxis]
     panels = _maps(picture, small, axes, outlines)
     present = set(np.unique(codes).tolist())
     handles = [
@@ -78,9 +80,7 @@ def plot_layers(
         if one.code in present
     ]
     if schema.NODATA in present:
-        handles.append(
-            patches.Patch(facecolor=schema.NODATA_COLOUR, edgecolor="0.5", label="not observed")
-        )
+        handles.append(patches.Patch(label="not observed", **NOT_OBSERVED))
     _legend(panels, handles, axes)
     _title(
         panels, axes, [schema.flag_attrs(name)["long_name"], *_notes(layers, len(panels), total)]
@@ -115,7 +115,7 @@ def plot_cube(
     -------
     array of Axes
         Reflectance 0 to 1 in steps that the eye sees as even (square root), the same for
-        all dates; grey where not measured.
+        all dates; hatched where not measured.
 
     Raises
     ------
@@ -129,10 +129,10 @@ def plot_cube(
     dates, total = _dates(cube, max_maps)
     small = _thinned(dates)
     values = small["reflectance"].sel(band=list(chosen)).transpose("time", "y", "x", "band").values
-    picture = np.sqrt(np.clip(values, 0, 1))
-    picture[np.isnan(values).any(axis=-1)] = colors.to_rgb(schema.NODATA_COLOUR)
+    seen = ~np.isnan(values).any(axis=-1, keepdims=True)
+    picture = np.concatenate([np.sqrt(np.clip(np.nan_to_num(values), 0, 1)), seen], axis=-1)
     panels = _maps(picture, small, axes, outlines)
-    words = f"reflectance: {', '.join(chosen)} as red, green, blue"
+    words = f"reflectance, {COLOURINGS.get(chosen, ', '.join(chosen) + ' as red, green, blue')}"
     _title(panels, axes, [words, *_notes(cube, len(panels), total)])
     return panels
 
@@ -180,8 +180,9 @@ def _by_year(frame, years, axes):
     table = plt.get_cmap("viridis")
     handles = []
     for place, year in enumerate(span):
-        colour = table(0.9 * place / max(1, len(span) - 1))
-        frame[years == year].boundary.plot(ax=axes, color=colors.to_hex(colour), linewidth=1.2)
+        share = place / max(1, len(span) - 1)
+        colour = colors.to_hex(table(0.9 * share))
+        frame[years == year].boundary.plot(ax=axes, color=colour, linewidth=2.4 - 1.4 * share)
         handles.append(patches.Patch(color=colour, label=str(year)))
     axes.legend(handles=handles, frameon=False, fontsize=8, title="year", loc="best")
 
@@ -204,9 +205,10 @@ def _thinned(data):
 
 
 def _palette(name):
-    table = np.tile(colors.to_rgb(schema.NODATA_COLOUR), (256, 1))
+    """Return red, green, blue and opacity of each code; what is not observed is transparent."""
+    table = np.zeros((256, 4))
     for one in schema.TASKS[name]:
-        table[one.code] = colors.to_rgb(one.colour)
+        table[one.code] = colors.to_rgba(one.colour)
     return table
 
 
@@ -225,7 +227,7 @@ def _shading(data):
 
 
 def _maps(picture, data, axes, outlines):
-    """Return Axes with a picture (time, y, x, colour) each, its date and scale."""
+    """Return Axes with a picture (time, y, x, red green blue opacity) each, its date and scale."""
     geobox = grid.grid_of(data, "the data")
     panels = _panels(axes, picture.shape[:3])
     box = geobox.boundingbox
@@ -234,6 +236,7 @@ def _maps(picture, data, axes, outlines):
     upright = picture if geobox.affine.e < 0 else picture[:, ::-1]
     upright = upright if geobox.affine.a > 0 else upright[:, :, ::-1]
     for axis, one, moment in zip(panels, upright, _titles(data), strict=True):
+        axis.patch.set(**NOT_OBSERVED)
         axis.imshow(one, extent=extent, interpolation="nearest")
         if geobox.crs.geographic:
             axis.set_aspect(1 / math.cos(math.radians((box.bottom + box.top) / 2)))
@@ -284,7 +287,11 @@ def _panels(axes, shape):
 
 def _labels(panels, geobox):
     geographic = geobox.crs.geographic
-    across = f"longitude (°, {geobox.crs})" if geographic else f"easting (km, {geobox.crs})"
+    across = (
+        f"longitude (°, {grid.crs_name(geobox)})"
+        if geographic
+        else f"easting (km, {grid.crs_name(geobox)})"
+    )
     upward = "latitude (°)" if geographic else "northing (km)"
     for axis in panels:
         if axis.get_subplotspec() is None or axis.get_subplotspec().is_first_col():
