@@ -16,7 +16,6 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.delayed import Delayed
 from dask.diagnostics import ProgressBar
 
 from glaciercube.errors import GlacierCubeWarning, StoreError
@@ -163,9 +162,8 @@ def _fill(plan, place, progress, started) -> WriteReport:
     pending = [block for block in every if block not in done]
     failures: dict[Block, Exception] = {}
     if pending:
-        tasks = _tasks(plan, place, set(pending))
         with ProgressBar() if progress else nullcontext():
-            failures = _attempt(pending, tasks, plan, place)
+            failures = _attempt(pending, plan, place)
     now = ledger.records(place, plan.header)
     fresh = [record for block, record in now.items() if block not in done]
     return WriteReport(
@@ -183,18 +181,22 @@ def _fill(plan, place, progress, started) -> WriteReport:
     )
 
 
-def _attempt(blocks: Sequence[Block], tasks, plan: Plan, place: Path) -> dict[Block, Exception]:
+def _attempt(blocks: Sequence[Block], plan: Plan, place: Path) -> dict[Block, Exception]:
     """Compute blocks and return those that fail.
 
     One failure ends a Dask computation, so what is not done is split in halves and tried
     again until the failing blocks stand alone; the others lose only what was under way.
     """
+    layout = plan.header.layout
+    lattices = [
+        _lattice(plan, place, temporal) for temporal in (False, True) if layout.of(temporal)
+    ]
     todo = [list(blocks)]
     failures: dict[Block, Exception] = {}
     while todo:
         part = todo.pop()
         try:
-            dask.compute(*(tasks[block] for block in part))
+            dask.compute(*(_Part(lattice, part) for lattice in lattices))
         except DiskError:
             raise
         except Exception as error:
@@ -208,52 +210,78 @@ def _attempt(blocks: Sequence[Block], tasks, plan: Plan, place: Path) -> dict[Bl
     return failures
 
 
-def _tasks(plan: Plan, place: Path, pending: set[Block]) -> dict[Block, Delayed]:
-    """Return one lazy task per pending block.
+class _Part:
+    """Some blocks of a lattice, as a Dask collection: only they, and what they need, are run.
 
-    All variables of a block are inputs of one task, and the graphs of all are optimised
-    together, so that what two variables share is computed once.
+    Dask merges the graphs of all parts that it is given before it optimises them, so what
+    two variables of a block share is computed once.
     """
-    layout = plan.header.layout
-    kinds = [temporal for temporal in (False, True) if layout.of(temporal)]
-    lattices = [_lattice(plan, place, temporal) for temporal in kinds]
-    tasks = {}
-    for temporal, lattice in zip(kinds, dask.optimize(*lattices), strict=True):
-        delayed = lattice.to_delayed(optimize_graph=False)
-        for number in np.ndindex(delayed.shape):
-            block = layout.block_at(number, temporal)
-            if block in pending:
-                tasks[block] = delayed[number]
-    return tasks
+
+    __dask_optimize__ = staticmethod(da.Array.__dask_optimize__)
+    __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
+
+    def __init__(self, lattice: "_Lattice", blocks: Sequence[Block]):
+        self.lattice = lattice
+        self.keys = [lattice.key(block) for block in blocks if lattice.holds(block)]
+
+    def __dask_graph__(self):
+        return self.lattice.array.__dask_graph__()
+
+    def __dask_layers__(self):
+        return self.lattice.array.__dask_layers__()
+
+    def __dask_keys__(self):
+        return self.keys
+
+    def __dask_postcompute__(self):
+        return list, ()
+
+
+@dataclass(frozen=True)
+class _Lattice:
+    """A Dask array with one element per block, whose computing writes the block."""
+
+    array: da.Array
+    temporal: bool
+
+    def holds(self, block):
+        return (block.time is not None) == self.temporal
+
+    def key(self, block):
+        middle = (0,) * (self.array.ndim - 3)
+        return (self.array.name, block.time or 0, *middle, block.row, block.column)
 
 
 def _lattice(plan, place, temporal):
-    """Return a Dask array with one element per block, whose computing writes the block."""
+    """Return the lattice of the blocks with time, or of those without.
+
+    Bands and categories are whole within a block. They stay dimensions of the result, of
+    length one, because Dask would copy what it contracts.
+    """
     layout = plan.header.layout
-    inputs: list[Any] = [_numbers(layout, temporal), "tyx"]
-    for stored in layout.of(temporal):
-        inputs += [_lazy(plan.dataset[stored.name], layout), _letters(stored)]
-    return da.blockwise(
+    variables = layout.of(temporal)
+    middle = dict.fromkeys(
+        dim for stored in variables for dim in stored.dims if dim not in ("time", "y", "x")
+    )
+    dims = ("time", *middle, "y", "x")
+    inputs: list[Any] = [_numbers(layout, temporal), ("time", "y", "x")]
+    for stored in variables:
+        inputs += [_lazy(plan.dataset[stored.name], layout), stored.dims]
+    array = da.blockwise(
         write_block,
-        "tyx",
+        dims,
         *inputs,
         name=f"write-{uuid4().hex}",  # never the same: two writes must not share their tasks
         dtype=np.int64,
-        meta=np.empty((0, 0, 0), np.int64),
-        concatenate=False,
+        meta=np.empty((0,) * len(dims), np.int64),
+        concatenate=True,
         align_arrays=False,
         place=place,
         layout=layout,
         temporal=temporal,
         fingerprint=plan.header.fingerprint,
     )
-
-
-def _letters(stored):
-    """Return the index letters of a variable: t, y, x for the lattice, others within a block."""
-    letters = {"time": "t", "y": "y", "x": "x"}
-    others = iter("abcdefgh")
-    return "".join(letters.get(dim) or next(others) for dim in stored.dims)
+    return _Lattice(array, temporal)
 
 
 def _lazy(variable, layout):
@@ -282,7 +310,7 @@ def _number(counts, block_id=None):
 
 
 def write_block(
-    number: int, *values: Any, place: Path, layout: Layout, temporal: bool, fingerprint: str
+    number: int, *values: np.ndarray, place: Path, layout: Layout, temporal: bool, fingerprint: str
 ) -> int:
     """Write one block and then its record; return how many values were clipped.
 
@@ -291,7 +319,7 @@ def write_block(
     number : int
         Of the block in its lattice.
     *values : array
-        One per variable with time (or without), each in lists where Dask gives it so.
+        Of each variable with time (or without), in the order of the layout.
     place : Path
         The store.
     layout : Layout
@@ -311,7 +339,7 @@ def write_block(
     digest = hashlib.blake2b(digest_size=16)
     blank, clipped = True, 0
     for stored, given in zip(layout.of(temporal), values, strict=True):
-        codes, beyond = stored.encode(_unwrapped(given))
+        codes, beyond = stored.encode(given)
         clipped += beyond
         blank = blank and stored.is_blank(codes)
         digest.update(codes.data)
@@ -331,12 +359,6 @@ def write_block(
     except OSError as error:
         raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
     return clipped
-
-
-def _unwrapped(values):
-    while isinstance(values, list):
-        (values,) = values
-    return np.asarray(values)
 
 
 def _take_the_place(place, target):
