@@ -255,12 +255,17 @@ def demo_landscape(seed: int, size: int) -> Landscape:
         extent_m=span_m + 2 * BORDER * RESOLUTION,
         valleys=3,
         azimuth=15.0,
-        ice_share=0.36,
+        head=0.7,
+        start=0.25,
+        tilt=0.45,
+        ice_share=0.4,
+        focus_m=0.5 * relief_m,
+        flow_steps=1600,
         debris=0.3,
         lake_m=240 * part,
         tarns=3,
         treeline_m=2150.0 + 0.12 * relief_m,
-        thinning_m=110 * max(part, 0.35),
+        thinning_m=230 * max(part, 0.35),
         least_km2=max(0.15 * part**2, 0.01),
         cells=96,
         centre_y=0.5,
@@ -303,7 +308,7 @@ def snowline_of(landscape: Landscape, day: date) -> float:
     relief_m = landscape.knobs.top_m - landscape.knobs.bottom_m
     summer = np.clip((day.timetuple().tm_yday - 172) / 85, 0, 1)
     warmth = math.sin(2.4 * day.year)  # a fixed sequence of warmer and cooler years
-    return float(landscape.ela_m + relief_m * (-0.08 + 0.22 * summer + 0.04 * warmth))
+    return float(landscape.ela_m + relief_m * (-0.10 + 0.26 * summer + 0.04 * warmth))
 
 
 def _write_scene(root, delivery: Delivery, moment, number, grids, sun) -> pystac.Item:

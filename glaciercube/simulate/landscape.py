@@ -9,11 +9,9 @@ from scipy import ndimage
 from glaciercube.errors import SchemaError
 from glaciercube.simulate.fields import noise, ramp, resample
 from glaciercube.simulate.ice import thickness
+from glaciercube.simulate.knobs import Knobs, draw_knobs
 from glaciercube.simulate.relief import mountains
 from glaciercube.terrain import hillshade, slope_aspect
-
-COARSE_CELLS = 64
-"""Cells along each side of the coarse grid on which ice flows."""
 
 MIN_ICE_M = 4.0
 """Ice thinner than this at the first year is no glacier (m)."""
@@ -26,83 +24,6 @@ LOOK_AT_ICE = 0.8
 
 NEVER = -1.0
 """`lasts` of a pixel that is not glacier at any time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Knobs:
-    """What makes one landscape different from another."""
-
-    bottom_m: float = 2000.0
-    top_m: float = 3800.0
-    """Lowest and highest elevation of the mountains around (m)."""
-
-    extent_m: float = 5120.0
-    """Side of the square of mountains that the landscape is cut from (m)."""
-
-    valleys: int = 3
-    azimuth: float = 20.0
-    """Direction in which the main valley falls (degrees clockwise from north)."""
-
-    ice_share: float = 0.33
-    """Share of the terrain above the equilibrium line; 0 for a landscape without glaciers."""
-
-    debris: float = 0.35
-    """How much of the lower glacier is covered: 0 none, 1 nearly all of its tongue."""
-
-    lake_m: float = 260.0
-    """Radius of the basin at the glacier's end (m); 0 for no lake."""
-
-    tarns: int = 3
-    """Number of small lakes elsewhere."""
-
-    treeline_m: float = 2350.0
-    """Elevation at which plants cover half of the ground (m)."""
-
-    thinning_m: float = 110.0
-    """Ice that the lowest end of a glacier loses at retreat 1 (m)."""
-
-    least_km2: float = 0.01
-    """Glaciers smaller than this at the first year are left out, as inventories do (km2)."""
-
-    cells: int = COARSE_CELLS
-    """Cells along each side of the grid on which ice flows."""
-
-    centre_y: float = 0.5
-    centre_x: float = 0.5
-    """Where in the square the landscape is cut out, 0 to 1."""
-
-
-def draw_knobs(rng: np.random.Generator, span_m: float) -> Knobs:
-    """Return knobs drawn at random, so that landscapes differ as mountains do.
-
-    Parameters
-    ----------
-    rng : Generator
-    span_m : float
-        Longer side of the landscape (m).
-
-    Returns
-    -------
-    Knobs
-        One in eight has no glacier, many have several or small ones.
-    """
-    bottom = float(rng.uniform(400, 3200))
-    top = bottom + float(rng.uniform(900, 2000))
-    return Knobs(
-        bottom_m=bottom,
-        top_m=top,
-        extent_m=max(span_m * float(rng.uniform(1.0, 1.6)), float(rng.uniform(3500, 8000))),
-        valleys=int(rng.integers(1, 6)),
-        azimuth=float(rng.uniform(0, 360)),
-        ice_share=0.0 if rng.random() < 0.125 else float(rng.uniform(0.06, 0.5)),
-        debris=float(rng.choice([0.0, rng.uniform(0, 0.4), rng.uniform(0.3, 1.0)])),
-        lake_m=float(rng.choice([0.0, rng.uniform(80, 500)])),
-        tarns=int(rng.integers(0, 7)),
-        treeline_m=bottom + float(rng.uniform(-0.2, 0.45)) * (top - bottom),
-        thinning_m=float(rng.uniform(60, 160)),
-        centre_y=float(rng.uniform(0, 1)),
-        centre_x=float(rng.uniform(0, 1)),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,22 +145,16 @@ def make_landscape(
         raise SchemaError(f"a landscape has no {unknown}; it has {names}")
     span_m = max(shape) * resolution
     chosen = replace(draw_knobs(rng, span_m), **knobs)
-    cell_m = chosen.extent_m / chosen.cells
-    relief = mountains(
-        chosen.cells,
-        cell_m,
-        rng,
-        bottom_m=chosen.bottom_m,
-        top_m=chosen.top_m,
-        valleys=chosen.valleys,
-        azimuth=chosen.azimuth,
-    )
+    relief = mountains(chosen, rng)
+    cell_m = relief.cell_m
     favour = _favour(relief.bed, cell_m, rng)
     ela_m = math.nan
     ice = np.zeros_like(relief.bed)
     if chosen.ice_share > 0:
         ela_m = float(np.percentile(relief.bed, 100 * (1 - chosen.ice_share)))
-        ice = thickness(relief.bed, cell_m, ela_m, favour_m=0.4 * favour)
+        far = ramp(np.abs(relief.offset_m) / chosen.extent_m, 0.12, 0.42)
+        favour = 0.4 * favour - chosen.focus_m * far
+        ice = thickness(relief.bed, cell_m, ela_m, favour_m=favour, steps=chosen.flow_steps)
     if not {"centre_y", "centre_x"} & set(knobs):
         chosen = _look_at_ice(chosen, ice, span_m, rng)
     return _cut_out(relief, ice, ela_m, shape, resolution, chosen, rng)
@@ -322,12 +237,11 @@ def _drop_small(depth, resolution, least_km2):
 
 def _lasts(depth, surface, line, knobs):
     """Return the retreat at which thinning, strongest at the lowest end, has used up the ice."""
-    low = knobs.bottom_m
-    height = np.clip((surface - low) / max(line + 0.35 * (line - low) - low, 1), 0, 1)
-    thinning = knobs.thinning_m * (1.05 - 0.95 * height)
-    lasts = np.maximum(depth, 0) / thinning
-    lasts = np.where(lasts > 0, lasts + np.float32(1e-3), NEVER)
-    return lasts.astype(np.float32)
+    glacier = depth > 0
+    low = float(surface[glacier].min()) if glacier.any() else knobs.bottom_m
+    below = np.clip((line + 50 - surface) / max(line + 50 - low, 50), 0, 1)
+    lasts = np.maximum(depth, 0) / (knobs.thinning_m * (0.02 + below))
+    return np.where(glacier, lasts + np.float32(1e-3), NEVER).astype(np.float32)
 
 
 def _debris_score(depth, surface, offset, line, knobs, resolution, rng):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from glaciercube.simulate.fields import noise, ramp
+from glaciercube.simulate.knobs import Knobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,44 +28,29 @@ class Relief:
     cell_m: float
 
 
-def mountains(
-    size: int,
-    cell_m: float,
-    rng: np.random.Generator,
-    *,
-    bottom_m: float,
-    top_m: float,
-    valleys: int,
-    azimuth: float,
-) -> Relief:
+def mountains(knobs: Knobs, rng: np.random.Generator) -> Relief:
     """Return relief with a main valley and its tributaries.
 
     Parameters
     ----------
-    size : int
-        Cells along each side.
-    cell_m : float
-        Cell size (m).
+    knobs : Knobs
+        Of which elevations, valleys, azimuth, head, tilt, start, extent and cells matter.
     rng : Generator
-    bottom_m, top_m : float
-        Lowest and highest elevation (m).
-    valleys : int
-        Number of valleys, the main one included.
-    azimuth : float
-        Direction in which the main valley falls (degrees clockwise from north).
 
     Returns
     -------
     Relief
     """
+    size, extent_m = knobs.cells, knobs.extent_m
+    cell_m = extent_m / size
     rows, columns = np.mgrid[0:size, 0:size].astype(np.float32) / np.float32(size - 1) - 0.5
-    lines = _valley_lines(rng, valleys, azimuth)
-    width = np.float32(rng.uniform(0.15, 0.24) / np.sqrt(0.6 + 0.25 * valleys))
+    lines = _valley_lines(rng, knobs)
+    width = np.float32(rng.uniform(0.15, 0.24) / np.sqrt(0.6 + 0.25 * knobs.valleys))
     shape = (size, size)
-    turn = np.radians(azimuth)
+    turn = np.radians(knobs.azimuth)
     descent = (0.5 - rows * np.cos(turn) + columns * np.sin(turn)).astype(np.float32)
-    crest = 1.0 - np.float32(rng.uniform(0.35, 0.6)) * np.clip(descent, -0.2, 1.2)
-    crest += 0.08 * noise(shape, cell_m, rng, scale_m=size * cell_m / 3, roughness=2.5)
+    crest = 1.0 - np.float32(knobs.tilt) * np.clip(descent, -0.2, 1.2)
+    crest += 0.08 * noise(shape, cell_m, rng, scale_m=extent_m / 3, roughness=2.5)
     height = np.full(shape, np.inf, np.float32)
     lowest = np.full(shape, 1.0, np.float32)
     main = None
@@ -78,13 +64,12 @@ def mountains(
         lowest = np.where(valley < height, wall, lowest)
         height = np.minimum(height, valley)
         main = main or (along, offset)
-    rough = noise(shape, cell_m, rng, scale_m=size * cell_m / 5, roughness=1.9)
-    ridged = 0.5 - np.abs(noise(shape, cell_m, rng, scale_m=size * cell_m / 5, roughness=1.7))
+    rough = noise(shape, cell_m, rng, scale_m=extent_m / 5, roughness=1.9)
+    ridged = 0.5 - np.abs(noise(shape, cell_m, rng, scale_m=extent_m / 5, roughness=1.7))
     height += (0.05 * rough + 0.10 * ridged) * (0.12 + ramp(lowest, 0.05, 0.7))
     height = ndimage.gaussian_filter(height, 0.8)
     low, high = np.percentile(height, (0.2, 99.8))
-    bed = bottom_m + (top_m - bottom_m) * (height - low) / (high - low)
-    extent_m = size * cell_m
+    bed = knobs.bottom_m + (knobs.top_m - knobs.bottom_m) * (height - low) / (high - low)
     return Relief(
         bed=bed.astype(np.float32),
         wall=ramp(lowest, 0.02, 0.8),
@@ -94,20 +79,19 @@ def mountains(
     )
 
 
-def _valley_lines(rng, valleys, azimuth):
+def _valley_lines(rng, knobs):
     """Return the points (row, column) of each valley, head first, and its floor heights."""
-    turn = np.radians(azimuth)
+    turn = np.radians(knobs.azimuth)
     fall = np.array([-np.cos(turn), np.sin(turn)])
     aside = np.array([-fall[1], fall[0]])
     steps = np.linspace(0, 1, 24)
     bends = rng.uniform(0.02, 0.09) * np.sin(steps * rng.uniform(3, 7) + rng.uniform(0, 6))
-    reach = np.linspace(-rng.uniform(0.28, 0.42), 0.75, 24)
+    reach = np.linspace(-knobs.start, 0.75, 24)
     main = reach[:, np.newaxis] * fall + (bends + rng.uniform(-0.12, 0.12))[:, np.newaxis] * aside
-    head = rng.uniform(0.55, 0.72)
-    profile = head * (1 - steps) ** rng.uniform(0.8, 1.5)
+    profile = knobs.head * (1 - steps) ** rng.uniform(0.8, 1.5)
     profile += 0.02 * np.sin(steps * rng.uniform(10, 22) + rng.uniform(0, 6))
     lines = [(main, profile)]
-    for number in range(1, valleys):
+    for number in range(1, knobs.valleys):
         joint = int(rng.integers(5, 16))
         side = 1 if number % 2 else -1
         start = main[joint] + aside * side * rng.uniform(0.25, 0.5) - fall * rng.uniform(0.1, 0.35)
