@@ -1,7 +1,7 @@
 """A user's own multiband GeoTIFFs, one per date, to a cube."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,7 @@ def _read(rasters, names, settled, sensor, chunk):
         _starts(columns, "columns", chunk),
         "x",
         new_axes={"b": len(names) + 1},
+        align_arrays=False,
         adjust_chunks={"y": rows, "x": columns},
         dtype=np.float32,
         meta=np.empty((0, 0, 0, 0), np.float32),
@@ -231,16 +232,12 @@ def _read(rasters, names, settled, sensor, chunk):
 
 
 def _source(raster, names, one, sensor, quality):
+    own = () if raster.nodata is None else (raster.nodata,)
     conversion = conversion_of(sensor, one.used, quality)
     if kind_of(raster) == "reflectance":
-        conversion = Conversion(scale=1.0, offset=0, nodata=raster.nodata, defect=conversion.defect)
-    elif raster.nodata is not None:
-        conversion = Conversion(
-            scale=conversion.scale,
-            offset=conversion.offset,
-            nodata=raster.nodata,
-            defect=conversion.defect,
-        )
+        conversion = replace(conversion, scale=1.0, offset=0, nodata=own)
+    else:
+        conversion = replace(conversion, nodata=(*conversion.nodata, *own))
     return Source(
         path=str(raster.path.resolve()),
         indexes=tuple(raster.layers[name] for name in names),

@@ -31,8 +31,8 @@ class Conversion:
     offset: int
     """To be added before scaling (DN)."""
 
-    nodata: float | None
-    """Digital number of a pixel that was not measured; NaN and infinite always mean this."""
+    nodata: tuple[float, ...]
+    """Digital numbers of a pixel that was not measured; NaN and infinite always mean this."""
 
     defect: Meaning | None = None
     """Values of the quality layer that mean: not measured properly."""
@@ -64,7 +64,7 @@ def conversion_of(sensor: Sensor, offset: int, quality: bool) -> Conversion:
         Whether the source has the sensor's quality layer.
     """
     defect = meaning_of(sensor.quality, "defect") if quality else None
-    return Conversion(scale=sensor.scale, offset=offset, nodata=sensor.nodata, defect=defect)
+    return Conversion(scale=sensor.scale, offset=offset, nodata=(sensor.nodata,), defect=defect)
 
 
 def flag(codes: np.ndarray, meaning: Meaning) -> np.ndarray:
@@ -113,7 +113,7 @@ def measure(numbers: np.ndarray, codes: np.ndarray | None, conversion: Conversio
 
     Examples
     --------
-    >>> conversion = Conversion(scale=1e-4, offset=-1000, nodata=0)
+    >>> conversion = Conversion(scale=1e-4, offset=-1000, nodata=(0,))
     >>> measure(np.uint16([[[0, 6000]], [[900, 900]]]), None, conversion)[:, 0]
     array([[  nan,  0.5 ],
            [  nan, -0.01],
@@ -121,9 +121,9 @@ def measure(numbers: np.ndarray, codes: np.ndarray | None, conversion: Conversio
     """
     bands, rows, columns = numbers.shape
     out = np.zeros((bands + 1, rows, columns), np.float32)
-    out[:bands] = to_reflectance(
-        numbers, conversion.scale, conversion.offset, _nodata(conversion.nodata)
-    )
+    out[:bands] = to_reflectance(numbers, conversion.scale, conversion.offset, nodata=None)
+    for nodata in conversion.nodata:
+        out[:bands][numbers == nodata] = np.nan
     valid = np.isfinite(out[:bands]).all(axis=0)
     if codes is not None:
         out[bands] = codes
@@ -147,7 +147,3 @@ def fill(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     array([[[0.1, 0.8]]], dtype=float32)
     """
     return np.where(np.isnan(first), second, first)
-
-
-def _nodata(nodata):
-    return None if nodata is None or np.isnan(nodata) else nodata

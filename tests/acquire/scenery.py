@@ -1,4 +1,4 @@
-"""A tiny static STAC catalogue with COGs, made on the spot: planes of reflectance, known offsets."""
+"""A tiny static STAC catalogue made on the spot: planes of reflectance and known offsets."""
 
 from dataclasses import dataclass, field
 
@@ -157,7 +157,13 @@ def make_elevation(folder):
     transform = from_origin(west, north, step, step)
     write_raster(path, numbers, step, -9999, "EPSG:4326", transform)
     box = [west, north - 0.2, west + 0.2, north]
-    ring = [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]], [box[0], box[1]]]
+    ring = [
+        [box[0], box[1]],
+        [box[2], box[1]],
+        [box[2], box[3]],
+        [box[0], box[3]],
+        [box[0], box[1]],
+    ]
     item = pystac.Item(
         "dem", {"type": "Polygon", "coordinates": [ring]}, box,
         pystac.utils.str_to_datetime("2015-01-01T00:00:00Z"), {}, collection="cop-dem-glo-30",
@@ -167,34 +173,47 @@ def make_elevation(folder):
         "proj:epsg": 4326, "proj:shape": [200, 200],
         "proj:transform": [step, 0, west, 0, -step, north],
     }  # fmt: skip
-    item.add_asset("data", pystac.Asset(str(path), media_type="image/tiff", roles=["data"], extra_fields=extra))
+    item.add_asset(
+        "data", pystac.Asset(str(path), media_type="image/tiff", roles=["data"], extra_fields=extra)
+    )
     return item
 
 
-OLD = {"s2:processing_baseline": "03.01", "s2:mgrs_tile": "32TMS"}
-NEW = {"s2:processing_baseline": "05.00", "s2:mgrs_tile": "32TNS"}
 SUN = {"view:sun_azimuth": 150.0, "view:sun_elevation": 50.0}
+
+
+def told(baseline, tile="32TMS", **more):
+    """Return the properties of an item."""
+    return {**SUN, "s2:processing_baseline": baseline, "s2:mgrs_tile": tile, **more}
+
+
 CLOUDY = ((0, 16, 48, 64, 9), (16, 24, 48, 64, 3), (24, 32, 48, 64, 1))
 
 SCENES = (
     # One day, two tiles, two baselines: the left and the right part, which overlap.
-    Scene(name="old", time="2021-08-01T10:30:00Z", properties={**OLD, **SUN}, columns=(0, 40)),
+    Scene(name="old", time="2021-08-01T10:30:00Z", properties=told("03.01"), columns=(0, 40)),
     Scene(
-        name="new", time="2021-08-01T10:30:10Z", shift=1000, properties={**NEW, **SUN},
+        name="new", time="2021-08-01T10:30:10Z", properties=told("05.00", "32TNS"), shift=1000,
         keys=PLANETARY, columns=(24, 64), classes=CLOUDY,
     ),
     # One scene processed twice.
-    Scene(name="first", time="2022-08-05T10:30:00Z", shift=1000, day=1,
-          properties={**SUN, "s2:mgrs_tile": "32TMS", "s2:processing_baseline": "04.00"}),
-    Scene(name="again", time="2022-08-05T10:30:00.4Z", shift=1000, day=1,
-          properties={**SUN, "s2:mgrs_tile": "32TMS", "s2:processing_baseline": "05.10", "eo:cloud_cover": 30.0}),
+    Scene(
+        name="first", time="2022-08-05T10:30:00Z", properties=told("04.00"), shift=1000, day=1,
+    ),
+    Scene(
+        name="again", time="2022-08-05T10:30:00.4Z", shift=1000, day=1,
+        properties=told("05.10", **{"eo:cloud_cover": 30.0}),
+    ),
     # The provider took the shift away and says so.
-    Scene(name="harmonised", time="2023-08-03T10:30:00Z", day=2,
-          properties={**SUN, "s2:mgrs_tile": "32TMS", "s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True, "eo:cloud_cover": 80.0}),
+    Scene(
+        name="harmonised", time="2023-08-03T10:30:00Z", day=2,
+        properties=told(
+            "05.09", **{"earthsearch:boa_offset_applied": True, "eo:cloud_cover": 80.0}
+        ),
+    ),
 )  # fmt: skip
 
 MISLABELLED = Scene(
     # The shift is gone, but nothing says so.
-    name="mislabelled", time="2023-08-13T10:30:00Z", day=3,
-    properties={**SUN, "s2:mgrs_tile": "32TMS", "s2:processing_baseline": "05.09"},
+    name="mislabelled", time="2023-08-13T10:30:00Z", day=3, properties=told("05.09"),
 )  # fmt: skip
