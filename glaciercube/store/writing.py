@@ -1,6 +1,5 @@
 """Write a cube to a store, block by block, and go on where an interrupted write stopped."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -8,19 +7,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 from uuid import uuid4
 from warnings import warn
 
 import dask
-import dask.array as da
-import numpy as np
 import xarray as xr
 from dask.diagnostics import ProgressBar
 
 from glaciercube.errors import GlacierCubeWarning, StoreError
-from glaciercube.store import arrays, ledger, template
-from glaciercube.store.layout import Block, Layout
+from glaciercube.store import ledger, template
+from glaciercube.store.blocks import DiskError, Part, lattice_of
+from glaciercube.store.layout import Block
 from glaciercube.store.planning import Plan, differences, plan_of
 
 
@@ -66,10 +63,6 @@ class IncompleteWriteError(StoreError):
         self.report = report
 
 
-class DiskError(StoreError):
-    """The store's directory cannot be written; no other block would fare better."""
-
-
 def write(
     dataset: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False, progress: bool = False
 ) -> WriteReport:
@@ -112,14 +105,19 @@ def write(
     call with the same dataset computes the blocks without a record, and what these need.
     Values are stored as `schema` says: reflectance in steps of 0.0001, probability in steps
     of 0.004, everything else exactly.
+
+    An overwrite that is given up leaves its unfinished store beside the old one, as a hidden
+    directory whose name ends in `.new`; it may be deleted.
     """
     started = perf_counter()
     plan = plan_of(dataset)
     target = _directory(path)
     place, plan = _place(plan, target, overwrite)
-    report = _fill(plan, place, progress, started)
-    if report.failed:
-        raise IncompleteWriteError(_sentence(report, place), report)
+    before = ledger.records(place, plan.header)
+    failures = _fill(plan, place, before, progress)
+    report = _report(plan, place, failures, before, started)
+    if failures:
+        raise IncompleteWriteError(_sentence(report, place), report) from failures.popitem()[1]
     if place != target:
         _take_the_place(place, target)
     if report.clipped:
@@ -154,31 +152,13 @@ def _place(plan, target, overwrite):
     return place, replace(plan, header=found)
 
 
-def _fill(plan, place, progress, started) -> WriteReport:
-    """Compute and write the blocks that have no record."""
-    layout = plan.header.layout
-    done = ledger.records(place, plan.header)
-    every = layout.all_blocks()
-    pending = [block for block in every if block not in done]
-    failures: dict[Block, Exception] = {}
-    if pending:
-        with ProgressBar() if progress else nullcontext():
-            failures = _attempt(pending, plan, place)
-    now = ledger.records(place, plan.header)
-    fresh = [record for block, record in now.items() if block not in done]
-    return WriteReport(
-        path=place,
-        blocks=len(every),
-        written=sum(record.state == "done" for record in fresh),
-        empty=sum(record.state == "empty" for record in fresh),
-        skipped=len(done),
-        failed=tuple(
-            (plan.header.label(block), f"{type(error).__name__}: {error}")
-            for block, error in failures.items()
-        ),
-        clipped=sum(record.clipped for record in now.values()),
-        seconds=perf_counter() - started,
-    )
+def _fill(plan, place, before, progress) -> dict[Block, Exception]:
+    """Compute and write the blocks that have no record; return those that fail."""
+    pending = [block for block in plan.header.layout.all_blocks() if block not in before]
+    if not pending:
+        return {}
+    with ProgressBar() if progress else nullcontext():
+        return _attempt(pending, plan, place)
 
 
 def _attempt(blocks: Sequence[Block], plan: Plan, place: Path) -> dict[Block, Exception]:
@@ -188,15 +168,14 @@ def _attempt(blocks: Sequence[Block], plan: Plan, place: Path) -> dict[Block, Ex
     again until the failing blocks stand alone; the others lose only what was under way.
     """
     layout = plan.header.layout
-    lattices = [
-        _lattice(plan, place, temporal) for temporal in (False, True) if layout.of(temporal)
-    ]
+    kinds = [temporal for temporal in (False, True) if layout.of(temporal)]
+    lattices = [lattice_of(plan, place, temporal) for temporal in kinds]
     todo = [list(blocks)]
     failures: dict[Block, Exception] = {}
     while todo:
         part = todo.pop()
         try:
-            dask.compute(*(_Part(lattice, part) for lattice in lattices))
+            dask.compute(*(Part(lattice, part) for lattice in lattices))
         except DiskError:
             raise
         except Exception as error:
@@ -210,155 +189,23 @@ def _attempt(blocks: Sequence[Block], plan: Plan, place: Path) -> dict[Block, Ex
     return failures
 
 
-class _Part:
-    """Some blocks of a lattice, as a Dask collection: only they, and what they need, are run.
-
-    Dask merges the graphs of all parts that it is given before it optimises them, so what
-    two variables of a block share is computed once.
-    """
-
-    __dask_optimize__ = staticmethod(da.Array.__dask_optimize__)
-    __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
-
-    def __init__(self, lattice: "_Lattice", blocks: Sequence[Block]):
-        self.lattice = lattice
-        self.keys = [lattice.key(block) for block in blocks if lattice.holds(block)]
-
-    def __dask_graph__(self):
-        return self.lattice.array.__dask_graph__()
-
-    def __dask_layers__(self):
-        return self.lattice.array.__dask_layers__()
-
-    def __dask_keys__(self):
-        return self.keys
-
-    def __dask_postcompute__(self):
-        return list, ()
-
-
-@dataclass(frozen=True)
-class _Lattice:
-    """A Dask array with one element per block, whose computing writes the block."""
-
-    array: da.Array
-    temporal: bool
-
-    def holds(self, block):
-        return (block.time is not None) == self.temporal
-
-    def key(self, block):
-        middle = (0,) * (self.array.ndim - 3)
-        return (self.array.name, block.time or 0, *middle, block.row, block.column)
-
-
-def _lattice(plan, place, temporal):
-    """Return the lattice of the blocks with time, or of those without.
-
-    Bands and categories are whole within a block. They stay dimensions of the result, of
-    length one, because Dask would copy what it contracts.
-    """
-    layout = plan.header.layout
-    variables = layout.of(temporal)
-    middle = dict.fromkeys(
-        dim for stored in variables for dim in stored.dims if dim not in ("time", "y", "x")
+def _report(plan, place, failures, before, started) -> WriteReport:
+    """Return what was done, as the ledger says: a task that was cut short tells nothing."""
+    now = ledger.records(place, plan.header)
+    fresh = [record for block, record in now.items() if block not in before]
+    return WriteReport(
+        path=place,
+        blocks=len(plan.header.layout.all_blocks()),
+        written=sum(record.state == "done" for record in fresh),
+        empty=sum(record.state == "empty" for record in fresh),
+        skipped=len(before),
+        failed=tuple(
+            (plan.header.label(block), f"{type(error).__name__}: {error}")
+            for block, error in failures.items()
+        ),
+        clipped=sum(record.clipped for record in now.values()),
+        seconds=perf_counter() - started,
     )
-    dims = ("time", *middle, "y", "x")
-    inputs: list[Any] = [_numbers(layout, temporal), ("time", "y", "x")]
-    for stored in variables:
-        inputs += [_lazy(plan.dataset[stored.name], layout), stored.dims]
-    array = da.blockwise(
-        write_block,
-        dims,
-        *inputs,
-        name=f"write-{uuid4().hex}",  # never the same: two writes must not share their tasks
-        dtype=np.int64,
-        meta=np.empty((0,) * len(dims), np.int64),
-        concatenate=True,
-        align_arrays=False,
-        place=place,
-        layout=layout,
-        temporal=temporal,
-        fingerprint=plan.header.fingerprint,
-    )
-    return _Lattice(array, temporal)
-
-
-def _lazy(variable, layout):
-    """Return a variable's Dask array, its chunks the blocks of the layout."""
-    steps = {"time": 1, "y": layout.block[0], "x": layout.block[1]}
-    chunks = tuple(steps.get(dim, -1) for dim in variable.dims)
-    if isinstance(variable.data, da.Array):
-        return variable.data.rechunk(chunks)
-    return da.from_array(np.asarray(variable.data), chunks=chunks)
-
-
-def _numbers(layout, temporal):
-    """Return a lazy array that holds each block's place in the lattice."""
-    counts = layout.counts(temporal)
-    return da.map_blocks(
-        _number,
-        counts=counts,
-        chunks=tuple((1,) * count for count in counts),
-        dtype=np.int64,
-        meta=np.empty((0, 0, 0), np.int64),
-    )
-
-
-def _number(counts, block_id=None):
-    return np.ravel_multi_index(block_id, counts)
-
-
-def write_block(
-    number: int, *values: np.ndarray, place: Path, layout: Layout, temporal: bool, fingerprint: str
-) -> int:
-    """Write one block and then its record; return how many values were clipped.
-
-    Parameters
-    ----------
-    number : int
-        Of the block in its lattice.
-    *values : array
-        Of each variable with time (or without), in the order of the layout.
-    place : Path
-        The store.
-    layout : Layout
-    temporal : bool
-        Whether these are the variables with time.
-    fingerprint : str
-        Of the dataset.
-
-    Raises
-    ------
-    DiskError
-        If the store cannot be written.
-    """
-    block = layout.block_at(
-        tuple(int(i) for i in np.unravel_index(number, layout.counts(temporal))), temporal
-    )
-    digest = hashlib.blake2b(digest_size=16)
-    blank, clipped = True, 0
-    for stored, given in zip(layout.of(temporal), values, strict=True):
-        codes, beyond = stored.encode(given)
-        clipped += beyond
-        blank = blank and stored.is_blank(codes)
-        digest.update(codes.data)
-        try:
-            array = arrays.array_of(place, stored.name, fingerprint, mode="r+")
-            arrays.write_codes(place, array, codes, layout, (stored, block))
-        except OSError as error:
-            raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
-    record = ledger.Record(
-        state="empty" if blank else "done",
-        checksum=digest.hexdigest(),
-        fingerprint=fingerprint,
-        clipped=clipped,
-    )
-    try:
-        ledger.write_record(place, block, record)
-    except OSError as error:
-        raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
-    return clipped
 
 
 def _take_the_place(place, target):
