@@ -226,7 +226,8 @@ def save_catalog(root: Path, scenes: list[pystac.Item], elevation: pystac.Item) 
         _collection(SENTINEL_2_L2A.collections[0], "Sentinel-2 Level-2A (simulated)", scenes)
     )
     catalog.add_child(_collection(DEM_COLLECTION, "Copernicus DEM GLO-30 (simulated)", [elevation]))
-    catalog.normalize_hrefs(str(root))
+    # without the slash, a folder with a dot in its name would be taken for a file
+    catalog.normalize_hrefs(f"{root}/")
     catalog.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
     return root / "catalog.json"
 
