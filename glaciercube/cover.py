@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dask
 import dask.array as da
 import geopandas as gpd
 import numpy as np
@@ -285,13 +286,17 @@ def lazy_zones(
     """
     shape = (geobox.shape.y, geobox.shape.x)
     pieces, token = lazy_pieces(frame, geobox, sizes)
-    zones = pieces.map_blocks(
-        _zones_block,
-        shape=shape,
-        name=f"zones-{token}",
-        dtype=object,
-        meta=np.empty((0, 0), object),
-    )
+    # Dask fuses a layer into its consumer, which would cover each block anew at every date;
+    # layers of different annotations it leaves apart.
+    with dask.annotate(once_per_block=True):
+        zones = da.map_blocks(
+            _zones_block,
+            pieces,
+            shape=shape,
+            name=f"zones-{token}",
+            dtype=object,
+            meta=np.empty((0, 0), object),
+        )
     return zones, token
 
 
@@ -307,7 +312,14 @@ def _zones_block(cells, shape):
     return out
 
 
-def relative(window, block):
+def relative(window: Window, block: Window) -> Window:
+    """Return a window as counted from the first pixel of a block.
+
+    Examples
+    --------
+    >>> relative(Window(5, 7, 3, 4), Window(4, 8, 2, 6))
+    Window(y0=1, y1=3, x0=1, x1=2)
+    """
     return Window(
         window.y0 - block.y0, window.y1 - block.y0, window.x0 - block.x0, window.x1 - block.x0
     )

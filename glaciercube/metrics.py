@@ -37,7 +37,7 @@ def iou(truth: np.ndarray, estimate: np.ndarray, observed: np.ndarray | None = N
     """
     truth, estimate = (one.astype(bool) for one in _compared(truth, estimate, observed))
     union = np.count_nonzero(truth | estimate)
-    return np.count_nonzero(truth & estimate) / union if union else float("nan")
+    return float(np.count_nonzero(truth & estimate) / union) if union else float("nan")
 
 
 def confusion(

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from dask.base import tokenize
-from dask.graph_manipulation import clone
 
 from glaciercube import grid, schema
 from glaciercube.errors import SchemaError

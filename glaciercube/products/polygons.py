@@ -248,7 +248,7 @@ def _across_seams(pieces):
     parts = shapely.get_parts(shapely.union_all(polygons))
     points = shapely.point_on_surface(polygons)
     which, part = shapely.STRtree(parts).query(points, predicate="within")
-    groups = {}
+    groups: dict[int, list[Piece]] = {}
     for piece, group in zip(which, part, strict=True):
         groups.setdefault(int(group), []).append(pieces[int(piece)])
     return [groups[group] for group in sorted(groups)]

@@ -2,6 +2,7 @@
 
 import json
 
+import dask.array as da
 import geopandas as gpd
 import numpy as np
 import xarray as xr
@@ -100,12 +101,12 @@ def summarize(
     merged = tables.lazy_tables(layers, glaciers, geobox, heights, BIN_HEIGHT_M)
     options = {"inside": inside, "has": tuple(has), "min_observed": min_observed}
     token = tokenize(merged.name, inside.tolist(), has, min_observed)
-    numbers = merged.map_blocks(
-        _numbers, **options, name=f"series-{token}", dtype=np.float64, new_axis=(1, 2),
+    numbers = da.map_blocks(
+        _numbers, merged, **options, name=f"series-{token}", dtype=np.float64, new_axis=(1, 2),
         chunks=(merged.chunks[0], (len(inside),), (len(VARIABLES),)), meta=np.empty((0, 0, 0)),
     )  # fmt: skip
-    reasons = merged.map_blocks(
-        _reasons, **options, name=f"reasons-{token}", dtype=REASON_DTYPE, new_axis=1,
+    reasons = da.map_blocks(
+        _reasons, merged, **options, name=f"reasons-{token}", dtype=REASON_DTYPE, new_axis=1,
         chunks=(merged.chunks[0], (len(inside),)), meta=np.empty((0, 0), REASON_DTYPE),
     )  # fmt: skip
     return _dataset(layers, glaciers, numbers, reasons, min_observed)

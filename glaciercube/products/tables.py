@@ -50,7 +50,7 @@ def lazy_tables(
     codes = layers["extent" if "extent" in layers else "facies"]
     if codes.chunks is None:
         codes = codes.chunk()
-    sizes = codes.chunks[1:]
+    sizes = codes.chunksizes["y"], codes.chunksizes["x"]
     variables = {name: layers[name] for name in ALONGSIDE if name in layers}
     arrays = {name: _like(one, codes).data for name, one in variables.items()}
     if elevation is not None:

@@ -22,7 +22,11 @@ TRUE_COLOUR = ("red", "green", "blue")
 FALSE_COLOUR = ("swir16", "nir", "red")
 COLOURINGS = {TRUE_COLOUR: "true colour", FALSE_COLOUR: "false colour (swir16, nir, red)"}
 DEGREE_KM = 111.32
-NOT_OBSERVED = {"facecolor": "white", "edgecolor": schema.NODATA_COLOUR, "hatch": "////"}
+NOT_OBSERVED: dict[str, Any] = {
+    "facecolor": "white",
+    "edgecolor": schema.NODATA_COLOUR,
+    "hatch": "////",
+}
 SUN_AZIMUTH, SUN_ELEVATION = 315.0, 45.0
 SHADE = 0.3
 """How dark full shade is drawn."""
@@ -216,7 +220,7 @@ def _shading(data):
     """Return the relief's shade, 1 in full light (y, x)."""
     geobox = grid.grid_of(data, "the layers")
     step_x, step_y = geobox.resolution.x, geobox.resolution.y
-    if geobox.crs.geographic:
+    if _geographic(geobox):
         middle = math.cos(math.radians(float(data["y"].mean())))
         step_x, step_y = step_x * DEGREE_KM * 1e3 * middle, step_y * DEGREE_KM * 1e3
     elevation = data["elevation"].transpose("y", "x").values
@@ -231,14 +235,14 @@ def _maps(picture, data, axes, outlines):
     geobox = grid.grid_of(data, "the data")
     panels = _panels(axes, picture.shape[:3])
     box = geobox.boundingbox
-    unit = 1.0 if geobox.crs.geographic else 1e-3
+    unit = 1.0 if _geographic(geobox) else 1e-3
     extent = [value * unit for value in (box.left, box.right, box.bottom, box.top)]
     upright = picture if geobox.affine.e < 0 else picture[:, ::-1]
     upright = upright if geobox.affine.a > 0 else upright[:, :, ::-1]
     for axis, one, moment in zip(panels, upright, _titles(data), strict=True):
         axis.patch.set(**NOT_OBSERVED)
         axis.imshow(one, extent=extent, interpolation="nearest")
-        if geobox.crs.geographic:
+        if _geographic(geobox):
             axis.set_aspect(1 / math.cos(math.radians((box.bottom + box.top) / 2)))
         axis.set_title(moment, fontsize=9)
         axis.ticklabel_format(useOffset=False, style="plain")
@@ -254,6 +258,10 @@ def _maps(picture, data, axes, outlines):
     _labels(panels, geobox)
     _scale_bar(panels[0], geobox, extent)
     return panels
+
+
+def _geographic(geobox):
+    return geobox.crs is not None and geobox.crs.geographic
 
 
 def _titles(data):
@@ -286,7 +294,7 @@ def _panels(axes, shape):
 
 
 def _labels(panels, geobox):
-    geographic = geobox.crs.geographic
+    geographic = _geographic(geobox)
     across = (
         f"longitude (°, {grid.crs_name(geobox)})"
         if geographic
@@ -304,7 +312,7 @@ def _scale_bar(axis, geobox, extent):
     """Draw a bar of a round length, about a quarter of the map's width."""
     left, right, bottom, top = extent
     per_km = 1.0
-    if geobox.crs.geographic:
+    if _geographic(geobox):
         per_km = 1 / (DEGREE_KM * math.cos(math.radians((bottom + top) / 2)))
     length = _round_length((right - left) / per_km / 4)
     start = left + 0.05 * (right - left)
