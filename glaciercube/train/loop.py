@@ -30,8 +30,12 @@ class Schedule:
     """Highest rate of AdamW; it rises over the first 5 % of the steps and falls as a cosine."""
 
     weight_decay: float = 1e-3
-    dice: float = 0.5
+    dice: float = 0.3
     """Weight of the Dice loss beside the cross entropy."""
+
+    balance: float = 0.0
+    """How far rare categories are lifted in the cross entropy: 0 not at all, so that
+    probabilities keep the frequencies of the scenes, 1 to equal weight."""
 
     seed: int = 0
 
@@ -73,7 +77,7 @@ def fit(
     weights are the caller's: call `torch.manual_seed` before the network is made.
     """
     generator = np.random.default_rng(schedule.seed)
-    weights = torch.from_numpy(category_weights(patches))
+    weights = torch.from_numpy(category_weights(patches, schedule.balance))
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
@@ -121,9 +125,7 @@ def loss(
         that occur.
     """
     known = target != NODATA
-    entropy = functional.cross_entropy(
-        scores, target, weight=weights, ignore_index=NODATA, label_smoothing=0.02
-    )
+    entropy = functional.cross_entropy(scores, target, weight=weights, ignore_index=NODATA)
     if not known.any():
         return 0.0 * scores.sum()
     probability = scores.softmax(dim=1) * known.unsqueeze(1)
@@ -136,8 +138,14 @@ def loss(
     return entropy + dice * (1 - overlap[occurs].mean())
 
 
-def category_weights(patches: Patches) -> np.ndarray:
-    """Return weights that lift rare categories: one over the root of their frequency.
+def category_weights(patches: Patches, balance: float) -> np.ndarray:
+    """Return weights that lift rare categories: their frequency to the power of -balance.
+
+    Parameters
+    ----------
+    patches : Patches
+    balance : float
+        0 to 1; see `Schedule`. Categories rarer than 1 in 1000 count as that frequent.
 
     Returns
     -------
@@ -146,7 +154,7 @@ def category_weights(patches: Patches) -> np.ndarray:
     """
     counts = np.bincount(patches.targets.ravel(), minlength=NODATA + 1)[: len(patches.categories)]
     share = counts / max(1, counts.sum())
-    weights = np.where(share > 0, 1 / np.sqrt(np.maximum(share, 1e-3)), 0.0)
+    weights = np.where(share > 0, np.maximum(share, 1e-3) ** -balance, 0.0)
     return (weights / max(1e-9, float((weights * share).sum()))).astype(np.float32)
 
 

@@ -43,8 +43,11 @@ class Recipe:
     dilations: tuple[int, ...]
     unlabelled: tuple[str, ...]
     limits: tuple[str, ...]
-    scenes: int = 240
-    held_out_scenes: int = 40
+    balance: float
+    """See `glaciercube.train.loop.Schedule`."""
+
+    scenes: int = 400
+    held_out_scenes: int = 60
 
 
 _LIMITS = (
@@ -61,6 +64,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             categories=("ice", "snow", "debris", "firn", "shadow", "water", "cloud", "land"),
             width=32,
             dilations=(1, 2, 4, 8),
+            balance=0.25,
             unlabelled=("firn", "shadow", "cloud", "land"),
             limits=(
                 *_LIMITS,
@@ -74,6 +78,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             categories=("not_glacier", "glacier", "obscured"),
             width=32,
             dilations=(1, 2, 4, 8, 16),
+            balance=0.0,
             unlabelled=("not_glacier", "glacier", "obscured"),
             limits=(
                 *_LIMITS,
@@ -137,7 +142,7 @@ def train_bundled(
     }
     torch.manual_seed(seed)
     network = FCN(**arguments)
-    schedule = loop.Schedule(steps=steps, seed=seed)
+    schedule = loop.Schedule(steps=steps, seed=seed, balance=recipe.balance)
     losses = loop.fit(network, train, schedule, augmentation=Augmentation(), progress=progress)
     temperature, metrics = measure(network, test)
     folder = Path(out)
@@ -145,6 +150,7 @@ def train_bundled(
     weights = folder / f"{name}.safetensors"
     draft = weights.with_name(f".{weights.name}.{os.getpid()}")
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, draft)
+    draft.chmod(0o644)
     draft.replace(weights)
     card = ModelCard(
         name=name,
@@ -281,6 +287,7 @@ def _training(recipe, schedule, train, losses):
         "crop": schedule.crop,
         "seed": schedule.seed,
         "patches": len(train.images),
+        "balance": schedule.balance,
         "scenes_simulated": recipe.scenes,
         "final_loss": round(float(np.mean(losses[-100:])), 4),
     }

@@ -23,6 +23,15 @@ SHADOW, CLOUD = schema.codes(("shadow", "cloud"))
 OBSCURED = 2
 """Number of the extent category for what hides the ground."""
 
+CLOUDY = 0.35
+"""Share of scenes with clouds."""
+
+GLACIER_SHARE = (0.03, 0.75)
+"""Share of a scene that glaciers cover where both glacier and other ground are to be learned."""
+
+TRIES = 6
+"""Landscapes drawn until one fits `GLACIER_SHARE`; the last is taken as it is."""
+
 
 def simulated(
     task: Literal["facies", "extent"],
@@ -69,9 +78,15 @@ def scene(
     """Return one scene with its target; see `simulated`."""
     generator = np.random.default_rng(seed)
     resolution = float(generator.choice(RESOLUTIONS))
-    landscape = make_landscape((SIZE, SIZE), resolution, generator)
+    retreat = float(generator.uniform(0, 1))
+    landscape = _landscape(resolution, retreat, generator)
     level = "surface" if seed[1] % 2 else "top-of-atmosphere"
-    conditions: dict[str, float | str] = {"level": level}
+    cloudy = generator.random() < CLOUDY
+    conditions: dict[str, float | str] = {
+        "level": level,
+        "retreat": retreat,
+        "cloud_fraction": float(generator.beta(1, 3)) if cloudy else 0.0,
+    }
     if task == "extent":
         conditions["snowline_m"] = late_snowline(landscape, generator)
     seen = render(landscape, materials, rng=generator, **conditions)
@@ -83,6 +98,16 @@ def scene(
         coords={"band": list(SENTINEL_2_L2A.names)},
         attrs={"level": level, "resolution": resolution},
     )
+
+
+def _landscape(resolution, retreat, generator):
+    """Return a landscape with a glacier's margin in it, in one of eight draws any landscape."""
+    for _ in range(1 if generator.random() < 1 / 8 else TRIES):
+        landscape = make_landscape((SIZE, SIZE), resolution, generator)
+        share = landscape.glacier(retreat).mean()
+        if GLACIER_SHARE[0] <= share <= GLACIER_SHARE[1]:
+            break
+    return landscape
 
 
 def late_snowline(landscape: Landscape, generator: np.random.Generator) -> float:

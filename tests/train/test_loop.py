@@ -85,7 +85,9 @@ def test_unknown_pixels_do_not_count():
 def test_rare_categories_weigh_more(patches):
     targets = np.zeros((1, 10, 10), np.uint8)
     targets[0, 0] = 1
-    weights = loop.category_weights(replace(patches, targets=targets, categories=("a", "b", "c")))
+    patches = replace(patches, targets=targets, categories=("a", "b", "c"))
+    np.testing.assert_array_equal(loop.category_weights(patches, 0.0), [1, 1, 0])
+    weights = loop.category_weights(patches, 0.5)
     assert weights[1] == pytest.approx(3 * weights[0], rel=1e-5)
     assert weights[2] == 0
     assert 0.9 * weights[0] + 0.1 * weights[1] == pytest.approx(1, rel=1e-5)
