@@ -125,7 +125,7 @@ def simulate(
     if size < LEAST_SIZE or size % 2:
         raise SchemaError(f"size must be even and at least {LEAST_SIZE} pixels, found {size}")
     target = Path(directory).absolute()
-    wanted = {
+    wanted: dict[str, Any] = {
         "simulated": True,
         "algorithm_version": ALGORITHM_VERSION,
         "seed": seed,
@@ -190,8 +190,12 @@ def _replace(target, fill):
     try:
         fill(partial)
         if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
+            old = target.with_name(f".{target.name}.old-{os.getpid()}")
+            target.rename(old)
+            partial.rename(target)
+            shutil.rmtree(old)
+        else:
+            partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -369,7 +373,7 @@ def _write_elevation(root, landscape: Landscape, grid, moment) -> pystac.Item:
         math.floor(box.left / second), math.floor(box.bottom / second),
         math.ceil(box.right / second), math.ceil(box.top / second),
     )  # fmt: skip
-    target = GeoBox.from_bbox([edge * second for edge in edges], WGS84, resolution=second)
+    target = GeoBox.from_bbox(tuple(edge * second for edge in edges), WGS84, resolution=second)
     elevation = np.full(tuple(target.shape), np.nan, np.float32)
     warp.reproject(
         landscape.elevation,

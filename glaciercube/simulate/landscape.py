@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -115,7 +116,7 @@ class Landscape:
 
 
 def make_landscape(
-    shape: tuple[int, int], resolution: float, rng: np.random.Generator, **knobs: float
+    shape: tuple[int, int], resolution: float, rng: np.random.Generator, **knobs: Any
 ) -> Landscape:
     """Return a landscape.
 

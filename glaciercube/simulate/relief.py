@@ -53,8 +53,7 @@ def mountains(knobs: Knobs, rng: np.random.Generator) -> Relief:
     crest += 0.08 * noise(shape, cell_m, rng, scale_m=extent_m / 3, roughness=2.5)
     height = np.full(shape, np.inf, np.float32)
     lowest = np.full(shape, 1.0, np.float32)
-    main = None
-    for points, floors in lines:
+    for number, (points, floors) in enumerate(lines):
         distance, along, offset = _nearest(points, rows, columns)
         floor = np.interp(along, np.linspace(0, 1, len(floors)), floors).astype(np.float32)
         reach = distance / width
@@ -63,7 +62,8 @@ def mountains(knobs: Knobs, rng: np.random.Generator) -> Relief:
         valley = floor + np.maximum(crest - floor, 0.12) * _wall(reach)
         lowest = np.where(valley < height, wall, lowest)
         height = np.minimum(height, valley)
-        main = main or (along, offset)
+        if number == 0:
+            main_along, main_offset = along, offset
     rough = noise(shape, cell_m, rng, scale_m=extent_m / 5, roughness=1.9)
     ridged = 0.5 - np.abs(noise(shape, cell_m, rng, scale_m=extent_m / 5, roughness=1.7))
     height += (0.05 * rough + 0.10 * ridged) * (0.12 + ramp(lowest, 0.05, 0.7))
@@ -73,8 +73,8 @@ def mountains(knobs: Knobs, rng: np.random.Generator) -> Relief:
     return Relief(
         bed=bed.astype(np.float32),
         wall=ramp(lowest, 0.02, 0.8),
-        along=main[0],
-        offset_m=main[1] * np.float32(extent_m),
+        along=main_along,
+        offset_m=main_offset * np.float32(extent_m),
         cell_m=cell_m,
     )
 
