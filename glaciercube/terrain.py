@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 
+GRAZE = 1e-6
+"""A ray that passes a pixel's centre this near (pixels) passes through it."""
+
 
 def slope_aspect(
     elevation: np.ndarray, step_x: float, step_y: float
@@ -153,8 +156,8 @@ def _march(heights, hidden, drift, direction, relief, rise):
     for number in range(1, columns):
         if number * rise > relief:
             return
-        shift = math.floor(number * drift)
-        share = np.float32(number * drift - shift)
+        shift = math.floor(number * drift + GRAZE)
+        share = np.float32(number * drift - shift) if number * drift - shift > GRAZE else 0
         near = _overlap(rows, shift)
         far = _overlap(rows, shift + (share > 0))
         low, high = max(near[0], far[0]), min(near[1], far[1])

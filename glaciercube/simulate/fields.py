@@ -51,7 +51,7 @@ def share(field: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> share(np.float32([-9.0, 0.0, 9.0]))
+    >>> share(np.float32([-9.0, 0.0, 9.0])).round(3)
     array([0. , 0.5, 1. ], dtype=float32)
     """
     return special.ndtr(field).astype(np.float32)

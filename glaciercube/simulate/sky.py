@@ -183,7 +183,7 @@ def path_reflectance(haze: float, sun_elevation: float) -> np.ndarray:
     Examples
     --------
     >>> path_reflectance(0.2, 50).round(3)[[0, 2, 9]]
-    array([0.076, 0.029, 0.001], dtype=float32)
+    array([0.076, 0.025, 0.001], dtype=float32)
     """
     slant = np.float32(1 / (4 * np.sin(np.radians(max(sun_elevation, 8)))))
     molecules = 0.15 * 1.25 * (WAVELENGTHS / 0.492) ** -4.1
@@ -197,7 +197,7 @@ def transmittance(haze: float, sun_elevation: float) -> np.ndarray:
     Examples
     --------
     >>> transmittance(0.2, 50).round(2)[[0, 2, 9]]
-    array([0.83, 0.92, 0.96], dtype=float32)
+    array([0.83, 0.93, 0.97], dtype=float32)
     """
     airmass = 1 + 1 / np.sin(np.radians(max(sun_elevation, 8)))
     molecules = 0.5 * 0.11 * (WAVELENGTHS / 0.492) ** -4.1

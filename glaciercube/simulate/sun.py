@@ -27,7 +27,7 @@ def sun_position(longitude: float, latitude: float, time: datetime) -> tuple[flo
     Examples
     --------
     >>> [round(angle) for angle in sun_position(8.0, 46.5, datetime(2021, 8, 5, 10, 20))]
-    [147, 57]
+    [146, 57]
     """
     day = time.timetuple().tm_yday
     hours = time.hour + time.minute / 60 + time.second / 3600
