@@ -1,6 +1,7 @@
 """One layer per glacier-year: each pixel from the date with the least seasonal snow."""
 
 import json
+from dataclasses import dataclass
 from datetime import date
 
 import dask.array as da
@@ -11,6 +12,8 @@ from dask.base import tokenize
 
 from glaciercube import grid, schema
 from glaciercube.errors import SchemaError
+from glaciercube.store.reading import Source, source_of
+from glaciercube.windows import Window, edges
 
 ALGORITHM_VERSION = 1
 """Goes into the names of lazy results; raised when the same layers give other numbers."""
@@ -41,9 +44,8 @@ def annual(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
     Dataset, lazy
         The variables of `layers` with one entry of `time` per glacier-year: that year's
         last acquisition, with `glacier_year` (the calendar year in which it ends) beside
-        it. Also `source` (time, y, x), int16: which `acquisition` a pixel comes from, -1
-        where no date of the year shows it; `rank` (acquisition), int16: 0 is the best date
-        of its year; `score` (acquisition), float64, which ranks them.
+        it. Also `source` (time, y, x), int16: which date a pixel comes from, an index into
+        its attribute `acquisitions`; -1 where no date of the year shows the pixel.
 
     Raises
     ------
@@ -52,19 +54,84 @@ def annual(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
 
     Notes
     -----
-    A date's score is the share of its observed pixels that carry snow or ice although
-    another date of the year shows them free (seasonal snow), plus a quarter of the share
-    not observed; the lowest is best. Each pixel is taken, in all variables alike, from
-    the best date on which it was observed, and from the best date of all where none shows
-    it (cloud stays cloud, nodata stays nodata). Means are not used: they make categories
-    that no satellite saw. A date on which a network misses ice scores well; look at `rank`.
+    A date's score is the share of its observed pixels that carry snow (without facies:
+    glacier) although another date of the year shows them free of it, plus a quarter of the
+    share not observed; the lowest is best: the end of summer, on the glacier and beside it.
+    Each pixel is taken, in all variables alike, from the best date on which it was
+    observed, and from the best date of all where none shows it (cloud stays cloud, nodata
+    stays nodata). Means are not used: they make categories that no satellite saw. A date
+    on which a network misses snow scores well; look at
+    `rank_dates`.
 
-    The score needs the whole scene before the first pixel can be chosen, so the codes are
-    read twice and nothing is kept between. Layers that `predict` has not computed yet
-    are computed twice too: write them to a store first. A year of one date is passed on
-    as it is.
+    The score needs the whole scene before the first pixel can be chosen. What `read` gave
+    is read twice, and nothing is kept between; of any other layers a whole year of codes
+    stays in memory until its score is known, so write large ones to a store first. A year
+    of one date is passed on as it is.
     """
-    names = [name for name in ("extent", "facies") if name in layers]
+    plan = _planned(layers, year_start)
+    years = np.unique(plan.years)
+    out = _joined(plan.layers, [_year(plan, year) for year in years])
+    out["source"].attrs["acquisitions"] = [moment.isoformat() for moment in plan.times]
+    last = pd.DatetimeIndex([plan.times[plan.years == year].max() for year in years])
+    out = out.assign_coords(
+        time=("time", last, plan.layers["time"].attrs),
+        glacier_year=("time", years, {"long_name": f"glacier-year from {plan.start}"}),
+    )
+    out.attrs["annual"] = json.dumps({"year_start": plan.start, "gap_weight": GAP_WEIGHT})
+    return grid.georeferenced(out, grid.grid_of(layers, "the layers"))
+
+
+def rank_dates(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
+    """Return which dates `annual` prefers, without computing it.
+
+    Parameters
+    ----------
+    layers : Dataset
+    year_start : str, optional
+        As for `annual`.
+
+    Returns
+    -------
+    Dataset (acquisition), lazy
+        `score`, float64: share under seasonal snow plus a quarter of the share not
+        observed; `rank`, int16: 0 is the best date of its `glacier_year`.
+    """
+    plan = _planned(layers, year_start)
+    scores = [_ranked(plan, year) for year in np.unique(plan.years)]
+    return xr.Dataset(
+        {
+            "score": ("acquisition", da.concatenate([score for score, _ in scores])),
+            "rank": ("acquisition", da.concatenate([rank for _, rank in scores])),
+        },
+        coords={
+            "acquisition": plan.times,
+            "glacier_year": ("acquisition", np.sort(plan.years)),
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is ranked and chosen from."""
+
+    layers: xr.Dataset
+    names: tuple[str, ...]
+    """Of the class layers: extent, facies."""
+
+    times: pd.DatetimeIndex
+    years: np.ndarray
+    """Glacier-year of each date."""
+
+    start: str
+    sources: tuple[Source, ...] | None
+    """Where the class layers can be read again; None if they were made in memory."""
+
+    token: str
+
+
+def _planned(layers, year_start):
+    """Return the layers sorted and lazy, with the year of each date; or raise what they lack."""
+    names = tuple(name for name in ("extent", "facies") if name in layers)
     if not names or "time" not in layers.dims:
         raise SchemaError(
             "annual needs 'extent' or 'facies' (time, y, x), but the layers have "
@@ -73,37 +140,29 @@ def annual(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
     if layers.sizes["time"] < 1:
         raise SchemaError("annual needs at least one date, the layers have none")
     schema.check(layers, {name: schema.LAYERS[name] for name in names}, "the layers")
-    geobox = grid.grid_of(layers, "the layers")
-    start = year_start or YEAR_STARTS[_hemisphere(geobox)]
-    sorted_already = layers.indexes["time"].is_monotonic_increasing
-    ordered = _chunked(layers if sorted_already else layers.sortby("time"))
+    start = year_start or YEAR_STARTS[_hemisphere(grid.grid_of(layers, "the layers"))]
+    in_order = layers.indexes["time"].is_monotonic_increasing
+    ordered = _chunked(layers if in_order else layers.sortby("time"))
     times = pd.DatetimeIndex(ordered["time"].values)
-    years = glacier_years(times, start)
-    token = tokenize(
-        ALGORITHM_VERSION, start, times.asi8.tolist(), [ordered[name].data.name for name in names]
+    arrays = [ordered[name].data.name for name in names]
+    found = [source_of(layers[name]) for name in names] if in_order else []
+    sources = tuple(one for one in found if one is not None)
+    return _Plan(
+        layers=ordered,
+        names=names,
+        times=times,
+        years=glacier_years(times, start),
+        start=start,
+        sources=sources if len(sources) == len(names) else None,
+        token=tokenize(ALGORITHM_VERSION, GAP_WEIGHT, start, times.asi8.tolist(), arrays),
     )
-    pieces, ranks, scores = [], [], []
-    for year in np.unique(years):
-        (places,) = np.nonzero(years == year)
-        piece, rank, score = _year(ordered, names, places, f"{year}-{token}")
-        pieces.append(piece)
-        ranks.append(rank)
-        scores.append(score)
-    out = _joined(ordered, pieces)
-    last = [times[years == year].max() for year in np.unique(years)]
-    out = out.assign_coords(
-        time=("time", pd.DatetimeIndex(last), ordered["time"].attrs),
-        glacier_year=("time", np.unique(years), {"long_name": f"glacier-year from {start}"}),
-        acquisition=("acquisition", times, {"long_name": "date of acquisition"}),
-    )
-    out["rank"] = ("acquisition", da.concatenate(ranks), {"units": "1", "long_name": RANK_NAME})
-    out["score"] = ("acquisition", da.concatenate(scores), {"units": "1", "long_name": SCORE_NAME})
-    out.attrs["annual"] = json.dumps({"year_start": start, "gap_weight": GAP_WEIGHT})
-    return grid.georeferenced(out, geobox)
 
 
-RANK_NAME = "rank of a date within its glacier-year, 0 is used first"
-SCORE_NAME = "share under seasonal snow plus a quarter of the share not observed"
+SOURCE_ATTRS = {
+    "units": "1",
+    "long_name": "acquisition a pixel comes from",
+    "comment": "index into acquisitions; -1 where no date of the year shows the pixel",
+}
 
 
 def glacier_years(times: pd.DatetimeIndex, start: str) -> np.ndarray:
@@ -148,66 +207,63 @@ def _chunked(layers):
     return some
 
 
-def _year(layers, names, places, token):
-    """Return one year's layers, and the ranks and scores of its dates."""
-    year = layers.isel(time=places)
-    codes = [_whole(year[name]) for name in names]
-    if len(places) == 1:
-        return _single(year, names, codes, int(places[0]), token)
-    counted = _counted(names, [one for one in codes], token)
-    score = counted.map_blocks(
-        _score, name=f"score-{token}", dtype=np.float64, drop_axis=1, meta=np.empty(0)
+def _codes(plan, year):
+    """Return one year's class layers, all dates in one chunk."""
+    places = np.nonzero(plan.years == year)[0]
+    return [_whole(plan.layers[name].isel(time=places)) for name in plan.names]
+
+
+def _ranked(plan, year):
+    """Return the scores and ranks of one year's dates."""
+    codes, token = _codes(plan, year), f"{year}-{plan.token}"
+    if plan.sources is None:
+        counted = _counted(plan.names, codes, token)
+    else:
+        places = np.nonzero(plan.years == year)[0].tolist()
+        counted = _counted_stored(plan, codes[0].chunks, places, token)
+    score = da.map_blocks(
+        _score, counted, name=f"score-{token}", dtype=np.float64, drop_axis=1, meta=np.empty(0)
     )
-    rank = score.map_blocks(_rank, name=f"rank-{token}", dtype=np.int16, meta=np.empty(0, np.int16))
+    rank = da.map_blocks(
+        _rank, score, name=f"rank-{token}", dtype=np.int16, meta=np.empty(0, np.int16)
+    )
+    return score, rank
+
+
+def _year(plan, year):
+    """Return the layers of one year."""
+    places, token = np.nonzero(plan.years == year)[0], f"{year}-{plan.token}"
+    alone = len(places) == 1
+    # A year of one date is not ranked, so that it waits for no score.
+    rank = da.zeros(1, dtype=np.int16, chunks=1) if alone else _ranked(plan, year)[1]
+    codes = _codes(plan, year)
     choice = da.blockwise(
-        _choose, "yx", rank, "t", *_indexed(codes), names=tuple(names), name=f"choice-{token}",
+        _choose, "yx", rank, "t", *_indexed(codes), names=plan.names, name=f"choice-{token}",
         dtype=np.int16, concatenate=True, meta=np.empty((0, 0), np.int16),
     )  # fmt: skip
-    out = {}
-    for name, one in year.data_vars.items():
-        if "time" not in one.dims:
-            continue
-        picked = da.blockwise(
-            _pick, "tcyx" if one.ndim == 4 else "tyx", choice, "yx",
-            _whole(one), "tcyx" if one.ndim == 4 else "tyx",
-            name=f"annual-{tokenize(token, one.data.name)}",
-            dtype=one.dtype, adjust_chunks={"t": 1}, align_arrays=False,
-            meta=np.empty((0,) * one.ndim, one.dtype),
-        )  # fmt: skip
-        out[name] = (one.dims, picked, one.attrs, one.encoding)
-    source = choice.map_blocks(
-        _source, places=tuple(int(place) for place in places), name=f"source-{token}",
-        dtype=np.int16, new_axis=0, chunks=((1,), *choice.chunks),
-        meta=np.empty((0, 0, 0), np.int16),
-    )  # fmt: skip
-    out["source"] = _source_variable(source)
-    return xr.Dataset(out), rank, score
-
-
-def _single(year, names, codes, place, token):
-    """Return a year of one date as it is, with its source."""
-    keep = [name for name, one in year.data_vars.items() if "time" in one.dims]
-    out = year[keep].drop_vars("time")
-    source = da.blockwise(
-        _single_source, "tyx", *_indexed(codes), names=tuple(names), place=place,
-        name=f"source-{token}", dtype=np.int16, meta=np.empty((0, 0, 0), np.int16),
-    )  # fmt: skip
-    out["source"] = _source_variable(source)
-    counted = _counted(names, [one for one in codes], token)
-    score = counted.map_blocks(
-        _score, name=f"score-{token}", dtype=np.float64, drop_axis=1, meta=np.empty(0)
-    )
-    rank = da.zeros(1, dtype=np.int16, chunks=1, name=f"rank-{token}")
-    return out, rank, score
-
-
-def _source_variable(source):
-    attrs = {
-        "units": "1",
-        "long_name": "acquisition a pixel comes from",
-        "comment": "index into acquisition; -1 where no date of the year shows the pixel",
+    dated = plan.layers.isel(time=places).drop_vars("time").data_vars.items()
+    out = {
+        name: one if alone else _picked(one, choice, token)
+        for name, one in dated
+        if "time" in one.dims
     }
-    return (schema.TIME_DIMS, source, attrs)
+    source = da.map_blocks(
+        _source, choice, places=tuple(places.tolist()), name=f"source-{token}", dtype=np.int16,
+        new_axis=0, chunks=((1,), *choice.chunks), meta=np.empty((0, 0, 0), np.int16),
+    )  # fmt: skip
+    out["source"] = xr.DataArray(source, dims=schema.TIME_DIMS, attrs=SOURCE_ATTRS)
+    return xr.Dataset(out)
+
+
+def _picked(one, choice, token):
+    """Return a variable of a year, each pixel from the date of choice."""
+    dims = "tcyx" if one.ndim == 4 else "tyx"
+    picked = da.blockwise(
+        _pick, dims, choice, "yx", _whole(one), dims,
+        name=f"annual-{tokenize(token, one.data.name)}", dtype=one.dtype,
+        adjust_chunks={"t": 1}, align_arrays=False, meta=np.empty((0,) * one.ndim, one.dtype),
+    )  # fmt: skip
+    return xr.DataArray(picked, dims=one.dims, attrs=one.attrs)
 
 
 def _whole(variable):
@@ -220,22 +276,22 @@ def _indexed(arrays):
 
 def _joined(layers, pieces):
     """Return the years one after another, static variables and attributes kept."""
-    names = [name for name in pieces[0].data_vars]
-    same = len(pieces) == layers.sizes["time"]
-    static = layers.drop_dims("time")
-    out = static.copy()
-    for name in names:
-        first = pieces[0][name]
-        if same and name in layers:
+    unchanged = len(pieces) == layers.sizes["time"]
+    out = layers.drop_dims("time").copy()
+    for name, first in pieces[0].data_vars.items():
+        if unchanged and name in layers:
             out[name] = layers[name].drop_vars("time")
-            continue
-        parts = [piece[name].data for piece in pieces]
-        out[name] = (first.dims, da.concatenate(parts), first.attrs, first.encoding)
+        else:
+            parts = [piece[name].data for piece in pieces]
+            out[name] = (first.dims, da.concatenate(parts), first.attrs)
     return out
 
 
 def _observed_covered(names, arrays):
-    """Return where a year's dates show the surface, and where it is snow or ice."""
+    """Return where a year's dates show the surface, and where it is snow.
+
+    Without facies, glacier takes the part of snow.
+    """
     codes = dict(zip(names, arrays, strict=True))
     observed = np.ones(arrays[0].shape, bool)
     if "extent" in codes:
@@ -244,18 +300,40 @@ def _observed_covered(names, arrays):
     if "facies" in codes:
         hidden = (*schema.codes(schema.ROLLUPS["unobservable"]), schema.NODATA)
         observed &= ~np.isin(codes["facies"], hidden)
-        covered = np.isin(codes["facies"], schema.codes(schema.ROLLUPS["glacier"]))
+        covered = codes["facies"] == schema.codes(("snow",))[0]
     return observed, covered & observed
 
 
 def _counted(names, codes, token):
     """Return per date the pixels observed, those under seasonal snow, and all (date, 3)."""
     tables = da.blockwise(
-        _count, "tyxk", *_indexed(codes), names=tuple(names), new_axes={"k": 3},
+        _count, "tyxk", *_indexed(codes), names=names, new_axes={"k": 3},
         adjust_chunks={"y": 1, "x": 1}, name=f"count-{token}", dtype=np.int64,
         meta=np.empty((0, 0, 0, 0), np.int64),
     )  # fmt: skip
     return tables.sum(axis=(1, 2))
+
+
+def _counted_stored(plan, chunks, places, token):
+    """Return the same of what `read` gave, each block read here and let go."""
+    tall, wide = edges(chunks[1]), edges(chunks[2])
+    cells = np.empty((len(tall), len(wide)), object)
+    for row, (y0, y1) in enumerate(tall):
+        for column, (x0, x1) in enumerate(wide):
+            cells[row, column] = Window(y0, y1, x0, x1)
+    tables = da.blockwise(
+        _count_stored, "tyxk", da.from_array(cells, chunks=1, name=f"windows-{token}"), "yx",
+        names=plan.names, sources=plan.sources, places=places,
+        new_axes={"t": len(places), "k": 3}, name=f"count-{token}", dtype=np.int64,
+        meta=np.empty((0, 0, 0, 0), np.int64),
+    )  # fmt: skip
+    return tables.sum(axis=(1, 2))
+
+
+def _count_stored(cells, names, sources, places):
+    window = cells[0, 0]
+    arrays = [np.stack([one.load(place, window) for place in places]) for one in sources]
+    return _count(*arrays, names=names)
 
 
 def _count(*arrays, names):
@@ -301,8 +379,3 @@ def _source(choice, places):
     table = np.asarray(places, np.int16)
     source = np.where(choice < 0, np.int16(NO_SOURCE), table[np.maximum(choice, 0)])
     return source[np.newaxis]
-
-
-def _single_source(*arrays, names, place):
-    choice = _choose(np.zeros(1, np.int16), *arrays, names=names)
-    return _source(choice, (place,))

@@ -127,28 +127,6 @@ class Block:
     zone is an observed piece of glacier, and what is not observed beyond may be glacier."""
 
 
-def glacier_state(extent: np.ndarray | None, facies: np.ndarray | None) -> np.ndarray:
-    """Return 0 not glacier, 1 glacier, 255 not observed.
-
-    Parameters
-    ----------
-    extent, facies : array, uint8, or None
-        The extent where there is one; else what the facies are, which tell a glacier
-        from a snowy slope only inside an outline.
-
-    Examples
-    --------
-    >>> glacier_state(None, np.array([0, 6, 7, 255], np.uint8))
-    array([  1,   0, 255, 255], dtype=uint8)
-    """
-    if extent is not None:
-        return extent
-    table = np.full(256, schema.NODATA, np.uint8)
-    table[list(schema.codes(schema.ROLLUPS["not_glacier"]))] = 0
-    table[list(schema.codes(schema.ROLLUPS["glacier"]))] = 1
-    return table[facies]
-
-
 def block_sums(block: Block, zones: Iterable[Zone]) -> Table:
     """Return the sums of each zone in one block.
 

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from glaciercube import cover, grid
 from glaciercube.products import areas
+from glaciercube.products.extents import extent_of_facies
 
 ALGORITHM_VERSION = 1
 """Goes into the names of lazy results; raised when the same layers give other numbers."""
@@ -87,7 +88,7 @@ def _block_tables(wide, zones, row_area, *arrays, names, is_extent, bin_height_m
     out = np.empty((len(wide), 1, 1), object)
     for place, codes in enumerate(wide):
         block = areas.Block(
-            state=codes if is_extent else areas.glacier_state(None, codes),
+            state=codes if is_extent else extent_of_facies(codes),
             row_area=row_area,
             shape=window.shape,
             layers={name: one[place] if one.ndim == 3 else one for name, one in layers.items()},
