@@ -21,6 +21,16 @@ from glaciercube.sensors import Sensor
 
 Interval = tuple[datetime | None, datetime | None]
 
+_UNREADABLE = (
+    APIError,
+    requests.RequestException,
+    pystac.STACError,
+    pystac.STACTypeError,
+    OSError,
+    ValueError,
+)
+"""What a catalogue that is absent, broken or none at all may raise."""
+
 _DAY_OF_YEAR = re.compile(r"(\d{2})-(\d{2})")
 
 
@@ -204,9 +214,9 @@ def _items(catalog, sensor, place, interval):
         if isinstance(opened, Client) and opened.conforms_to("ITEM_SEARCH"):
             return _ask(opened, sensor, place, interval)
         return list(opened.get_items(recursive=True))
-    except (APIError, requests.RequestException, pystac.STACError, OSError, ValueError) as error:
-        if isinstance(error, AcquireError):
-            raise
+    except AcquireError:
+        raise
+    except _UNREADABLE as error:
         raise AcquireError(
             f"cannot read the STAC catalogue {_name(catalog)}: {error}; check the address or path"
         ) from error

@@ -36,6 +36,10 @@ KEYS = ("data", "elevation", "dem", "DEM")
 """Asset keys of the elevation."""
 
 
+TOLERANCE = 0.001
+"""Error of a position allowed in warping (pixels); GDAL's own 0.125 would let chunks differ."""
+
+
 def elevation_on(
     geobox: GeoBox, dem: str | Path, *, items: Sequence[pystac.Item] = (), chunk: int = 1024
 ) -> xr.DataArray:
@@ -143,7 +147,7 @@ def warp_block(address, grid_of_all, chunk, block_id=None):
     with rasterio.open(address) as source:
         with WarpedVRT(
             source, resampling=Resampling.bilinear, nodata=np.nan, dtype="float32",
-            src_nodata=source.nodata, tolerance=0, **target,
+            src_nodata=source.nodata, tolerance=TOLERANCE, **target,
         ) as warped:  # fmt: skip
             return warped.read(1, window=window)
 
