@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from cards import make_card
+
+from glaciercube.errors import WeightsError
+from glaciercube.model.fcn import FCN
+from glaciercube.model.networks import build
+
+
+@pytest.fixture
+def card(tmp_path):
+    return make_card(tmp_path)
+
+
+def test_sizes_follow_from_the_card(card):
+    network = build(card)
+    assert isinstance(network, FCN)
+    assert network(torch.zeros(1, 4, 9, 11)).shape == (1, 5, 9, 11)
+    assert network.halo == 3
+
+
+def test_building_leaves_the_random_state_alone(card):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build(card)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_unknown_architecture_lists_the_known(card):
+    with pytest.raises(WeightsError, match=r"architecture 'unet'; .* has \['fcn'\]"):
+        build(replace(card, architecture="unet"))
+
+
+def test_arguments_the_architecture_does_not_take_are_shown(card):
+    with pytest.raises(WeightsError, match=r"does not take the arguments .*'depth': 3.*depth"):
+        build(replace(card, arguments={"depth": 3}))
+
+
+def test_arguments_that_contradict_the_card_are_shown(card):
+    with pytest.raises(WeightsError, match="has {'bands': 4, 'categories': 5}, but .*'bands': 6"):
+        build(replace(card, arguments={"bands": 6}))
+    assert build(replace(card, arguments={"bands": 4})).halo == 15
