@@ -5,6 +5,7 @@ from datetime import date
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 from odc.geo.geobox import GeoBox
 from rasterio import features
 from scipy import ndimage
@@ -16,6 +17,13 @@ REGION = "11"
 """RGI first-order region Central Europe."""
 
 MIN_AREA_KM2 = 0.01
+"""As in RGI 7."""
+
+COLUMNS = (
+    "rgi_id", "o1region", "o2region", "src_date", "glac_name", "area_km2",
+    "zmin_m", "zmax_m", "zmed_m", "zmean_m", "slope_deg", "dem_source",
+)  # fmt: skip
+"""Columns of RGI 7 that are known; `cenlon`, `cenlat` and `utm_zone` follow from the outlines."""
 
 
 def inventory(
@@ -44,31 +52,32 @@ def inventory(
     labels, count = ndimage.label(extent, structure=np.ones((3, 3)))
     pixel_km2 = abs(geobox.affine.determinant) / 1e6
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:] * pixel_km2
-    order = [label for label in np.argsort(-sizes, kind="stable") + 1]
-    kept = [label for label in order if sizes[label - 1] >= MIN_AREA_KM2]
-    rows, polygons = [], []
-    for number, label in enumerate(kept, start=1):
-        glacier = labels == label
-        polygons.append(_polygon(glacier, geobox))
-        heights = elevation[glacier]
-        rows.append(
-            {
-                "rgi_id": f"RGI2000-v7.0-G-{REGION}-SIM{number:02d}",
-                "o1region": REGION,
-                "o2region": f"{REGION}-01",
-                "glims_id": "",
-                "src_date": f"{day.isoformat()}T00:00:00",
-                "glac_name": f"Simulated glacier {number}",
-                "area_km2": float(sizes[label - 1]),
-                "zmin_m": float(heights.min()),
-                "zmax_m": float(heights.max()),
-                "zmed_m": float(np.median(heights)),
-                "zmean_m": float(heights.mean()),
-                "slope_deg": float(slope[glacier].mean()),
-                "dem_source": "simulated",
-            }
-        )
-    return _with_places(gpd.GeoDataFrame(rows, geometry=polygons, crs=str(geobox.crs)))
+    kept = [
+        label for label in np.argsort(-sizes, kind="stable") + 1 if sizes[label - 1] >= MIN_AREA_KM2
+    ]
+    rows = [
+        _row(number, float(sizes[label - 1]), elevation[labels == label], slope[labels == label])
+        for number, label in enumerate(kept, start=1)
+    ]
+    polygons = [_polygon(labels == label, geobox) for label in kept]
+    columns = pd.DataFrame(rows, columns=COLUMNS).assign(src_date=f"{day.isoformat()}T00:00:00")
+    return _with_places(gpd.GeoDataFrame(columns, geometry=polygons, crs=str(geobox.crs)))
+
+
+def _row(number, area_km2, heights, slopes):
+    return {
+        "rgi_id": f"RGI2000-v7.0-G-{REGION}-SIM{number:02d}",
+        "o1region": REGION,
+        "o2region": f"{REGION}-01",
+        "glac_name": f"Simulated glacier {number}",
+        "area_km2": area_km2,
+        "zmin_m": float(heights.min()),
+        "zmax_m": float(heights.max()),
+        "zmed_m": float(np.median(heights)),
+        "zmean_m": float(heights.mean()),
+        "slope_deg": float(slopes.mean()),
+        "dem_source": "simulated",
+    }
 
 
 def _polygon(glacier, geobox):
@@ -83,8 +92,6 @@ def _polygon(glacier, geobox):
 
 
 def _with_places(frame):
-    if frame.empty:
-        return frame
     out = frame.to_crs(WGS84)
     inside = out.representative_point()
     zone = [math.floor((east + 180) / 6) + 1 for east in inside.x]

@@ -98,7 +98,9 @@ def test_the_air_adds_blue_light_at_the_top_of_the_atmosphere(valley):
     assert dark.any()
     added = np.median(band(top, "blue")[dark]) - np.median(band(surface, "blue")[dark])
     assert 0.02 < added < 0.13
-    assert abs(np.median(band(top, "swir22")[dark]) - np.median(band(surface, "swir22")[dark])) < 0.01
+    assert (
+        abs(np.median(band(top, "swir22")[dark]) - np.median(band(surface, "swir22")[dark])) < 0.01
+    )
 
 
 def test_coarse_bands_are_blocks_on_a_fine_grid():

@@ -71,7 +71,9 @@ def test_snowline_leaves_the_fewest_pixels_on_the_wrong_side():
     glacier = np.ones(heights.shape, bool)
 
     def wrong(line):
-        return ((heights >= line) & (facies != SNOW)).sum() + ((heights < line) & (facies == SNOW)).sum()
+        return ((heights >= line) & (facies != SNOW)).sum() + (
+            (heights < line) & (facies == SNOW)
+        ).sum()
 
     found = snowline(heights, facies, glacier)
     assert wrong(found) == min(wrong(line) for line in np.sort(heights.ravel()) - 1e-6)
