@@ -16,6 +16,10 @@ from glaciercube.errors import GridError
 
 WGS84 = "EPSG:4326"
 
+ON_EDGE = 1e-6
+"""An area that ends this close to an edge of pixels ends there (pixels); in floats 10.7 / 0.001
+is a little less than 10700."""
+
 
 def grid_of(data: xr.Dataset | xr.DataArray, name: str = "the data") -> GeoBox:
     """Return the grid of georeferenced data.
@@ -41,6 +45,16 @@ def grid_of(data: xr.Dataset | xr.DataArray, name: str = "the data") -> GeoBox:
         raise GridError(
             f"{name} has no coordinate reference system; set it with .rio.write_crs(...)"
         )
+    for dim, step, start in (
+        ("y", geobox.affine.e, geobox.affine.f),
+        ("x", geobox.affine.a, geobox.affine.c),
+    ):
+        centres = start + step * (np.arange(data.sizes[dim]) + 0.5)
+        if not np.allclose(data[dim].values, centres, rtol=0, atol=abs(step) / 100):
+            raise GridError(
+                f"{name} needs regular coordinates y and x, but {dim} has gaps or steps of "
+                "different length; select slices, not single rows and columns"
+            )
     return geobox
 
 
@@ -131,8 +145,8 @@ def grid_around(area: Any, resolution: float, crs: Any = None) -> GeoBox:
     frame = area_frame(area)
     target = crs if crs is not None else frame.estimate_utm_crs()
     west, south, east, north = frame.to_crs(target).total_bounds
-    low_x, high_x = math.floor(west / resolution), math.ceil(east / resolution)
-    low_y, high_y = math.floor(south / resolution), math.ceil(north / resolution)
+    low_x, low_y = (math.floor(edge / resolution + ON_EDGE) for edge in (west, south))
+    high_x, high_y = (math.ceil(edge / resolution - ON_EDGE) for edge in (east, north))
     bounds = (low_x * resolution, low_y * resolution, high_x * resolution, high_y * resolution)
     return GeoBox.from_bbox(bounds, str(target), resolution=resolution)
 
