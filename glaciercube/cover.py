@@ -1,6 +1,6 @@
 """Polygons on a grid: which pixels lie inside, and how much of each pixel is covered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dask
@@ -278,13 +278,11 @@ def lazy_zones(
     Returns
     -------
     array (block row, block column), object
-        Each cell the block's Window and a list of zones, whose windows count from the
-        block's first pixel and reach one pixel beyond the block, below and to the right,
-        where the grid goes on.
+        Each cell the zones of a block: their windows reach one pixel beyond the block on
+        each side, beyond the grid too, and count from the first of these.
     token : str
         Names the polygons, the grid and the chunks.
     """
-    shape = (geobox.shape.y, geobox.shape.x)
     pieces, token = lazy_pieces(frame, geobox, sizes)
     # Dask fuses a layer into its consumer, which would cover each block anew at every date;
     # layers of different annotations it leaves apart.
@@ -292,7 +290,6 @@ def lazy_zones(
         zones = da.map_blocks(
             _zones_block,
             pieces,
-            shape=shape,
             name=f"zones-{token}",
             dtype=object,
             meta=np.empty((0, 0), object),
@@ -300,16 +297,32 @@ def lazy_zones(
     return zones, token
 
 
-def _zones_block(cells, shape):
-    block, pieces = cells[0, 0]
-    wide = Window(block.y0, min(block.y1 + 1, shape[0]), block.x0, min(block.x1 + 1, shape[1]))
+def _zones_block(cells):
+    out = np.empty((1, 1), object)
+    out[0, 0] = zones_of(*cells[0, 0])
+    return out
+
+
+def zones_of(block: Window, pieces: Iterable[tuple[int, bytes]] | None) -> list[Zone]:
+    """Return how the polygons of one cell of `lazy_pieces` cover its block.
+
+    Parameters
+    ----------
+    block : Window
+    pieces : iterable of (number, polygon as WKB), or None
+        None covers everything.
+
+    Returns
+    -------
+    list of (number, Window, array (y, x) float32)
+        Windows reach one pixel beyond the block on each side and count from there.
+    """
+    wide = Window(block.y0 - 1, block.y1 + 1, block.x0 - 1, block.x1 + 1)
     if pieces is None:
         found = [(0, wide, np.broadcast_to(np.float32(1), wide.shape))]
     else:
         found = window_fractions([(number, shapely.from_wkb(wkb)) for number, wkb in pieces], wide)
-    out = np.empty((1, 1), object)
-    out[0, 0] = (block, [(number, relative(one, block), share) for number, one, share in found])
-    return out
+    return [(number, relative(one, wide), share) for number, one, share in found]
 
 
 def relative(window: Window, block: Window) -> Window:

@@ -109,17 +109,15 @@ class Block:
     """One date of one block of pixels."""
 
     state: np.ndarray
-    """(y, x) uint8: 0 not glacier, 1 glacier, 255 not observed; one row and one column more
-    than the block itself where the image goes on."""
+    """(y, x) uint8: 0 not glacier, 1 glacier, 255 not observed; one pixel more on each side
+    than the block itself."""
 
     row_area: np.ndarray
-    """(y,) float64: area of a pixel in each row of `state` (m2)."""
-
-    shape: tuple[int, int]
-    """Rows and columns of the block itself."""
+    """(y,) float64: area of a pixel in each row of the block itself (m2)."""
 
     layers: Mapping[str, np.ndarray]
-    """What there is of `facies`, `confidence`, `glacier_probability`, `elevation` (y, x)."""
+    """What there is of `facies`, `confidence`, `glacier_probability`, `elevation`; (y, x) of
+    the block itself."""
 
     bin_height_m: float
     outlined: bool
@@ -134,7 +132,8 @@ def block_sums(block: Block, zones: Iterable[Zone]) -> Table:
     ----------
     block : Block
     zones : iterable of (number, Window, cover)
-        Windows count pixels of the block's `state`.
+        Windows count pixels of the block's `state`; what lies on its outermost pixels
+        belongs to the blocks beside.
 
     Returns
     -------
@@ -144,19 +143,24 @@ def block_sums(block: Block, zones: Iterable[Zone]) -> Table:
 
 
 def _zone_sums(block, window, share):
-    rows = max(window.y0, min(window.y1, block.shape[0]))
-    columns = max(window.x0, min(window.x1, block.shape[1]))
-    own = Window(window.y0, rows, window.x0, columns)
-    ys, xs = own.slices
-    weight = share[: own.shape[0], : own.shape[1]] * block.row_area[ys, np.newaxis]
-    state = block.state[ys, xs]
+    rows, columns = block.state.shape
+    own = Window(
+        max(1, window.y0), min(rows - 1, window.y1), max(1, window.x0), min(columns - 1, window.x1)
+    )
+    if own.y0 >= own.y1 or own.x0 >= own.x1:
+        return Sums(np.zeros(len(FIELDS)))
+    ys, xs = slice(own.y0 - 1, own.y1 - 1), slice(own.x0 - 1, own.x1 - 1)
+    weight = share[own.inside(window)] * block.row_area[ys, np.newaxis]
+    state = block.state[own.slices]
     glacier = np.where(state == 1, weight, 0.0)
     layers = {name: layer[ys, xs] for name, layer in block.layers.items()}
     values = np.zeros(len(FIELDS))
     values[PLACE["cover"]] = weight.sum()
     values[PLACE["observed"]] = weight[state != schema.NODATA].sum()
     values[PLACE["glacier"]] = glacier.sum()
-    values[PLACE["margin"]], values[PLACE["margin_unseen"]] = _margin(block, window, share)
+    values[PLACE["margin"]], values[PLACE["margin_unseen"]] = _margin(
+        block, window, share, own, glacier
+    )
     if "glacier_probability" in layers:
         chance = layers["glacier_probability"].astype(np.float64)
         seen = np.isfinite(chance) & (state != schema.NODATA)
@@ -194,37 +198,33 @@ def _with_bins(values, layers, glacier, height):
     return Sums(values, first, np.stack(bins))
 
 
-def _margin(block, window, share):
+def _margin(block, window, share, own, glacier):
     """Return half a pixel along the margin and along unobserved pixels (m2).
 
-    Each edge belongs to the pixel above or left of it, so that blocks share none. An edge
-    between two pixels, whatever its direction, bounds half a pixel of area on one side.
+    An edge between two pixels, whatever its direction, bounds half a pixel of area on its
+    glacier's side; it belongs to the block of the glacier's pixel.
     """
-    rows, columns = block.state.shape
-    wide = Window(
-        max(0, window.y0 - 1), min(rows, window.y1 + 1),
-        max(0, window.x0 - 1), min(columns, window.x1 + 1),
-    )  # fmt: skip
+    wide = Window(own.y0 - 1, own.y1 + 1, own.x0 - 1, own.x1 + 1)
     state = block.state[wide.slices]
-    cover = np.zeros(state.shape)
-    cover[window.inside(wide)] = share
-    own_rows = block.shape[0] - wide.y0
-    own_columns = block.shape[1] - wide.x0
-    area = block.row_area[wide.y0 : wide.y1, np.newaxis]
-    glacier = np.where(state == 1, cover * area / 2, 0.0)
+    cover = np.zeros(state.shape, np.float32)
+    both = Window(
+        max(wide.y0, window.y0), min(wide.y1, window.y1),
+        max(wide.x0, window.x0), min(wide.x1, window.x1),
+    )  # fmt: skip
+    cover[both.inside(wide)] = share[both.inside(window)]
     outside = (cover < 0.5) if block.outlined else np.zeros(state.shape, bool)
     ends = (state == 0) | (outside & (state != 1))
     unseen = (state == schema.NODATA) & ~outside
-    here = (slice(own_rows), slice(own_columns))
-    pairs = (
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-    )
-    sums = []
-    for beyond in (ends, unseen):
-        total = 0.0
-        for first, second in pairs:
-            edge = glacier[first] * beyond[second] + glacier[second] * beyond[first]
-            total += edge[here].sum()
-        sums.append(total)
-    return sums
+    return [
+        sum(float((glacier * beyond[beside]).sum()) for beside in NEIGHBOURS) / 2
+        for beyond in (ends, unseen)
+    ]
+
+
+NEIGHBOURS = (
+    (slice(None, -2), slice(1, -1)),
+    (slice(2, None), slice(1, -1)),
+    (slice(1, -1), slice(None, -2)),
+    (slice(1, -1), slice(2, None)),
+)
+"""The pixels above, below, left and right of all but the outermost."""

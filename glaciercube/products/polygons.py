@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from glaciercube import cover, grid, schema
 from glaciercube.errors import SchemaError
-from glaciercube.products import areas
+from glaciercube.products import areas, tables
 from glaciercube.windows import Window
 
 KM2 = 1e-6
@@ -130,9 +130,8 @@ def _date_pieces(layers, geobox, within, min_area_km2):
     variables = [layers[name].chunk({"y": sizes[0], "x": sizes[1]}).data for name in names]
     indexed = [part for one in variables for part in (one, "tyx"[-one.ndim :])]
     cells, _ = cover.lazy_pieces(within, geobox, sizes)
-    wide = da.overlap.overlap(extent.data, {0: 0, 1: (0, 1), 2: (0, 1)}, boundary="none")
+    wide = tables.with_neighbours(extent.data)
     row_area = da.from_array(grid.pixel_area(geobox), chunks=(sizes[0],))
-    row_area = da.overlap.overlap(row_area, {0: (0, 1)}, boundary="none")
     found = da.blockwise(
         _block_pieces, "tyx", wide, "tyx", cells, "yx", row_area, "y", *indexed,
         names=tuple(names), shape=(geobox.shape.y, geobox.shape.x),
@@ -148,10 +147,10 @@ def _block_pieces(wide, cells, row_area, *arrays, names, shape, min_area_m2):
     window, inventory = cells[0, 0]
     layers = {n: one[0] if one.ndim == 3 else one for n, one in zip(names, arrays, strict=True)}
     block = areas.Block(
-        state=wide[0], row_area=row_area, shape=window.shape, layers=layers,
-        bin_height_m=BIN_HEIGHT_M, outlined=inventory is not None,
+        state=wide[0], row_area=row_area, layers=layers, bin_height_m=BIN_HEIGHT_M,
+        outlined=inventory is not None,
     )  # fmt: skip
-    own = wide[0, : window.shape[0], : window.shape[1]]
+    own = wide[0, 1:-1, 1:-1]
     if inventory is None:
         pieces = list(_connected(block, own, window, shape, min_area_m2))
     else:
@@ -169,53 +168,33 @@ def _connected(block, own, window, shape, min_area_m2) -> Iterator[Piece]:
     boxes = ndimage.find_objects(labels)
     for polygon, label in _shapes(labels.astype(np.int32), window):
         ys, xs = boxes[int(label) - 1]
-        small = Window(ys.start, ys.stop, xs.start, xs.stop)
+        small = Window(ys.start + 1, ys.stop + 1, xs.start + 1, xs.stop + 1)
         share = (labels[ys, xs] == label).astype(np.float32)
-        seam = _reaches_seam(small, window, shape)
+        seam = _reaches_seam(boxes[int(label) - 1], window, shape)
         sums = areas.block_sums(block, [(-1, small, share)])[-1]
         if seam or sums["glacier"] >= min_area_m2:
-            yield Piece(-1, polygon, _with_border(sums, polygon, shape), seam)
+            yield Piece(-1, polygon, sums, seam)
 
 
-def _reaches_seam(small, window, shape):
+def _reaches_seam(box, window, shape):
     """Say whether a piece reaches an edge of its block that is no border of the image."""
-    y, x = window.y0, window.x0
+    ys, xs = box
     return (
-        (small.y0 == 0 and y > 0)
-        or (small.x0 == 0 and x > 0)
-        or (small.y1 == window.shape[0] and window.y1 < shape[0])
-        or (small.x1 == window.shape[1] and window.x1 < shape[1])
+        (ys.start == 0 and window.y0 > 0)
+        or (xs.start == 0 and window.x0 > 0)
+        or (ys.stop == window.shape[0] and window.y1 < shape[0])
+        or (xs.stop == window.shape[1] and window.x1 < shape[1])
     )
-
-
-def _with_border(sums, polygon, shape):
-    """Return sums whose unseen margin has the polygon's edges on the image's border too."""
-    border = shapely.box(0, 0, shape[1], shape[0]).boundary
-    length = polygon.boundary.intersection(border).length
-    if length == 0:
-        return sums
-    values = sums.values.copy()
-    pixel = sums["cover"] / polygon.area
-    values[areas.PLACE["margin_unseen"]] += length * pixel / 2
-    return areas.Sums(values, sums.first, sums.bins)
 
 
 def _cut(block, own, window, inventory) -> Iterator[Piece]:
     """Yield the glacier of a block as cut by outlines."""
-    near = [(number, shapely.from_wkb(wkb)) for number, wkb in inventory]
-    wide = Window(
-        window.y0, window.y0 + block.state.shape[0], window.x0, window.x0 + block.state.shape[1]
-    )
-    zones = [
-        (number, cover.relative(one, window), share)
-        for number, one, share in cover.window_fractions(near, wide)
-    ]
-    table = areas.block_sums(block, zones)
+    table = areas.block_sums(block, cover.zones_of(window, inventory))
     mask = (own == 1).astype(np.uint8)
     whole = shapely.union_all([polygon for polygon, _ in _shapes(mask, window)])
-    for number, outline in near:
+    for number, wkb in inventory:
         if number in table:
-            part = cover.polygonal(shapely.intersection(whole, outline))
+            part = cover.polygonal(shapely.intersection(whole, shapely.from_wkb(wkb)))
             yield Piece(number, part, table[number], True)
 
 

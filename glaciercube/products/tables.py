@@ -7,7 +7,7 @@ import xarray as xr
 from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 
-from glaciercube import cover, grid
+from glaciercube import cover, grid, schema
 from glaciercube.products import areas
 from glaciercube.products.extents import extent_of_facies
 
@@ -59,9 +59,8 @@ def lazy_tables(
     zones, zone_token = cover.lazy_zones(glaciers, geobox, sizes)
     names = [codes.data.name, *(array.name for array in arrays.values())]
     token = tokenize(ALGORITHM_VERSION, names, zone_token, bin_height_m, "extent" in layers)
-    wide = da.overlap.overlap(codes.data, {0: 0, 1: (0, 1), 2: (0, 1)}, boundary="none")
+    wide = with_neighbours(codes.data)
     row_area = da.from_array(grid.pixel_area(geobox), chunks=(sizes[0],), name=f"area-{token}")
-    row_area = da.overlap.overlap(row_area, {0: (0, 1)}, boundary="none")
     indexed = [part for name in arrays for part in (arrays[name], "tyx"[-arrays[name].ndim :])]
     tables = da.blockwise(
         _block_tables, "tyx", wide, "tyx", zones, "yx", row_area, "y",
@@ -75,6 +74,15 @@ def lazy_tables(
     )  # fmt: skip
 
 
+def with_neighbours(codes: da.Array) -> da.Array:
+    """Return codes (time, y, x) whose blocks hold one pixel of their neighbours on each side.
+
+    Beyond the image lies nodata.
+    """
+    edge = {0: "none", 1: schema.NODATA, 2: schema.NODATA}
+    return da.overlap.overlap(codes, depth={0: 0, 1: 1, 2: 1}, boundary=edge)
+
+
 def _like(variable, codes):
     """Return a variable lazy, in the chunks of another."""
     wanted = {dim: codes.chunksizes[dim] for dim in variable.dims}
@@ -83,19 +91,17 @@ def _like(variable, codes):
 
 def _block_tables(wide, zones, row_area, *arrays, names, is_extent, bin_height_m, outlined):
     """Return the sums of one block at all its dates (date, 1, 1)."""
-    window, covers = zones[0, 0]
     layers = dict(zip(names, arrays, strict=True))
     out = np.empty((len(wide), 1, 1), object)
     for place, codes in enumerate(wide):
         block = areas.Block(
             state=codes if is_extent else extent_of_facies(codes),
             row_area=row_area,
-            shape=window.shape,
             layers={name: one[place] if one.ndim == 3 else one for name, one in layers.items()},
             bin_height_m=bin_height_m,
             outlined=outlined,
         )
-        out[place, 0, 0] = areas.block_sums(block, covers)
+        out[place, 0, 0] = areas.block_sums(block, zones[0, 0])
     return out
 
 
