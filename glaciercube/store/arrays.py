@@ -65,9 +65,10 @@ def _stamp(path):
     return status.st_ino, status.st_mtime_ns
 
 
-def shard_path(path: Path, array: zarr.Array, place: tuple[int, ...]) -> Path:
-    """Return the file that holds a shard."""
-    return path / array.basename / array.metadata.encode_chunk_key(place)
+def shard_path(path: Path, array: zarr.Array, layout: Layout, at: tuple[Stored, Block]) -> Path:
+    """Return the file that holds the shard of one variable and block."""
+    stored, block = at
+    return path / stored.name / array.metadata.encode_chunk_key(layout.place(stored, block))
 
 
 def write_codes(
@@ -80,5 +81,5 @@ def write_codes(
         array[selection] = codes
     except (ValueError, RuntimeError):
         # A shard at the image's border is merged with what is there, and that is damaged.
-        shard_path(path, array, layout.place(stored, block)).unlink(missing_ok=True)
+        shard_path(path, array, layout, at).unlink(missing_ok=True)
         array[selection] = codes

@@ -87,20 +87,20 @@ def read_header(path: Path) -> Header:
         raise StoreError(f"there is no store at {str(path)!r}; create it with write(cube, path)")
     try:
         content = json.loads(header_path(path).read_text())
-        version = content["layout"]
+        version = int(content["layout"])
+        if version <= LAYOUT_VERSION:
+            return Header(fingerprint=content["fingerprint"], identity=content["identity"])
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{str(path)!r} is not a store of this package: it has no {FOLDER}/{HEADER}; "
             "write a store elsewhere, or move what is there away"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{str(header_path(path))!r} is damaged: {error}") from error
-    if version > LAYOUT_VERSION:
-        raise StoreError(
-            f"{str(path)!r} has store layout {version}, this version of glaciercube knows up to "
-            f"{LAYOUT_VERSION}; update glaciercube"
-        )
-    return Header(fingerprint=content["fingerprint"], identity=content["identity"])
+        raise StoreError(f"{str(header_path(path))!r} is damaged: {error!r}") from error
+    raise StoreError(
+        f"{str(path)!r} has store layout {version}, this version of glaciercube knows up to "
+        f"{LAYOUT_VERSION}; update glaciercube"
+    )
 
 
 def write_record(path: Path, block: Block, record: Record) -> None:

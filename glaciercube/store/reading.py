@@ -267,8 +267,9 @@ def _window(header, area):
     if area is None:
         return Window(0, layout.rows, 0, layout.columns)
     west, south, east, north = grid.area_frame(area).to_crs(str(geobox.crs)).total_bounds
-    corners = [~geobox.affine * corner for corner in ((west, north), (east, south))]
-    (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*corners, strict=True))
+    back = ~geobox.affine
+    x0, x1 = sorted(back.a * x + back.b * y + back.c for x, y in ((west, north), (east, south)))
+    y0, y1 = sorted(back.d * x + back.e * y + back.f for x, y in ((west, north), (east, south)))
     slack = 1e-6  # pixels: an area given by pixel edges takes no row more
     window = Window(
         max(0, int(np.floor(y0 + slack))),
