@@ -99,7 +99,7 @@ def make_once(folder: Path, depends_on: str, makers: dict[str, Callable[[Path], 
     record_file = folder / RECORD
     record = json.loads(record_file.read_text()) if record_file.exists() else {}
     done = record.get("files", {}) if record.get("depends_on") == depends_on else {}
-    todo = [name for name in makers if done.get(name) != _hash(folder / name)]
+    todo = [name for name in makers if name not in done or done[name] != _hash(folder / name)]
     for name in todo:
         beside = folder / f".{name}.partial{Path(name).suffix}"
         makers[name](beside)
