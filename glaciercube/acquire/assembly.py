@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from glaciercube import grid, schema
 from glaciercube.acquire.pixels import FLAGS, Meaning, flag, meaning_of
+from glaciercube.errors import SchemaError
 from glaciercube.sensors import Sensor
 
 ALGORITHM_VERSION = 1
@@ -29,6 +30,17 @@ def chunks_of(size: int, chunk: int) -> tuple[int, ...]:
     (1024, 1024, 452)
     """
     return tuple(min(chunk, size - start) for start in range(0, size, chunk))
+
+
+def require_chunk(chunk: int) -> None:
+    """Raise an error if a chunk size is no number of pixels.
+
+    Raises
+    ------
+    SchemaError
+    """
+    if not isinstance(chunk, int) or chunk < 1:
+        raise SchemaError(f"chunk is a number of pixels such as 1024, found {chunk!r}")
 
 
 def provenance_of(

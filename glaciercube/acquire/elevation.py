@@ -22,6 +22,7 @@ from rasterio.windows import Window
 from glaciercube import grid
 from glaciercube.acquire.assembly import ALGORITHM_VERSION, chunks_of
 from glaciercube.acquire.items import address_of, asset_of, footprint_of, identity_of
+from glaciercube.acquire.reader import ItemDriver
 from glaciercube.errors import AcquireError, GridError
 
 DATUMS = {
@@ -216,6 +217,7 @@ def _load(items, geobox, chunk):
         chunks={"time": 1, "y": chunk, "x": chunk},
         groupby=_one_layer,
         resampling="bilinear",
+        driver=ItemDriver(),
         dtype="float32",
         nodata=np.nan,
         stac_cfg={"*": {"assets": {"*": {"data_type": "float32"}}, "warnings": "ignore"}},

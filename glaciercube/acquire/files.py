@@ -13,7 +13,13 @@ from dask.base import tokenize
 from rasterio.windows import Window
 
 from glaciercube import grid, sensors
-from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, chunks_of, provenance_of
+from glaciercube.acquire.assembly import (
+    ALGORITHM_VERSION,
+    assemble,
+    chunks_of,
+    provenance_of,
+    require_chunk,
+)
 from glaciercube.acquire.dates import Stamp, stamps_of
 from glaciercube.acquire.headers import Raster, kind_of, open_header
 from glaciercube.acquire.offsets import Check, Scene, Settled, require_check, settle
@@ -89,6 +95,7 @@ def from_files(
     """
     table = sensors.sensor_of(sensor)
     require_check(check)
+    require_chunk(chunk)
     files = _paths(paths)
     stamps = stamps_of(files, dates)
     ordered = sorted(zip(stamps, files, strict=True), key=lambda pair: pair[0].time)
@@ -277,9 +284,15 @@ def read_block(sources, rows, columns, chunk, shape):
     """
     source, row, column = sources[0], int(rows[0]), int(columns[0])
     window = Window(column, row, min(chunk, shape[1] - column), min(chunk, shape[0] - row))
-    with rasterio.open(source.path) as raster:
-        numbers = raster.read(source.indexes, window=window)
-        codes = None if source.quality is None else raster.read(source.quality, window=window)
+    try:
+        with rasterio.open(source.path) as raster:
+            numbers = raster.read(source.indexes, window=window)
+            codes = None if source.quality is None else raster.read(source.quality, window=window)
+    except rasterio.errors.RasterioError as error:
+        raise AcquireError(
+            f"cannot read {source.path} at y {row}-{row + window.height}, "
+            f"x {column}-{column + window.width}: {error}; was it moved or is it cut short?"
+        ) from error
     return measure(numbers, codes, source.conversion)[np.newaxis]
 
 

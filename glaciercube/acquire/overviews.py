@@ -8,6 +8,7 @@ from odc.loader import RioDriver
 from rasterio.session import AWSSession
 from scipy import ndimage
 
+from glaciercube.acquire.reader import plain, signed
 from glaciercube.errors import AcquireError
 
 PIXELS = 256
@@ -50,11 +51,11 @@ def overview(
     aws = settings.pop("_aws", None)
     try:
         with rasterio.Env(AWSSession(**aws) if aws else None, **settings):
-            with rasterio.open(address) as source:
+            with rasterio.open(signed(address)) as source:
                 return _measured(source, index, nodata)
     except rasterio.errors.RasterioError as error:
         raise AcquireError(
-            f"cannot read {_plain(address)}: {_plain(error)}; check the address, or pass "
+            f"cannot read {plain(address)}: {plain(str(error))}; check the address, or pass "
             "check=False to look at no pixel before the cube is computed"
         ) from error
 
@@ -81,8 +82,3 @@ def _measured(source, index, nodata):
 def _missing(numbers, nodata, own):
     missing = ~np.isfinite(numbers) | (numbers == nodata)
     return missing if own is None or np.isnan(own) else missing | (numbers == own)
-
-
-def _plain(text):
-    """Return an address or message without a query, which may hold a signature."""
-    return str(text).split("?")[0]

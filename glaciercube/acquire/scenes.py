@@ -16,7 +16,7 @@ from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 
 from glaciercube import grid
-from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, provenance_of
+from glaciercube.acquire.assembly import ALGORITHM_VERSION, assemble, provenance_of, require_chunk
 from glaciercube.acquire.elevation import elevation_on, grid_token
 from glaciercube.acquire.items import (
     address_of,
@@ -31,6 +31,7 @@ from glaciercube.acquire.items import (
 )
 from glaciercube.acquire.offsets import CIRRUS, Check, Scene, Settled, require_check, settle
 from glaciercube.acquire.pixels import Conversion, conversion_of, fill, measure
+from glaciercube.acquire.reader import ItemDriver
 from glaciercube.errors import AcquireError, SensorError
 from glaciercube.sensors import Sensor
 
@@ -113,9 +114,14 @@ def load(  # noqa: PLR0913 - the verb itself
     Digital numbers are warped as they are (bilinear, the mean on a coarser grid; quality by
     the nearest pixel), nodata left out. Items of one day with different offsets are read
     apart, converted, and then laid over each other, so no shift reaches the mosaic.
+    Remote reads follow `odc.stac.configure_rio`; assets of the Planetary Computer are signed
+    as each is opened (extra `pc`). All variables share one read of each block, so compute
+    or write them together.
     """
     require_check(check)
-    sensor = sensor_of_items(_some(items))
+    require_chunk(chunk)
+    items = _some(list(items))
+    sensor = sensor_of_items(items)
     geobox = _grid(items, area, resolution, crs)
     kept, dropped = deduplicated(_touching(items, geobox))
     entries = _entries(kept, geobox, sensor, bands, check)
@@ -253,6 +259,7 @@ def _load_group(entries, days, names, geobox, sensor, chunk):
         chunks={"time": 1, "y": chunk, "x": chunk},
         groupby=lambda item, parsed, index: day_of[item.id, str(item.collection_id)],
         resampling=resampling,
+        driver=ItemDriver(),
         nodata=sensor.nodata,
         stac_cfg={"*": {"assets": _assets(first, sensor), "warnings": "ignore"}},
     )

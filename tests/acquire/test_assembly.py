@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from glaciercube import grid, schema
-from glaciercube.acquire.assembly import assemble, chunks_of, provenance_of
+from glaciercube.acquire.assembly import assemble, chunks_of, provenance_of, require_chunk
+from glaciercube.errors import SchemaError
 from glaciercube.sensors import SENTINEL_2_L2A
 
 
@@ -84,6 +85,12 @@ def test_the_offset_at_the_top_is_the_one_of_all_sources():
     entry = provenance_of(time, "day", mixed, dropped=["c"])
     assert entry["offset_used"] is None
     assert entry["dropped"] == ["c"]
+
+
+@pytest.mark.parametrize("chunk", [0, "auto"])
+def test_a_chunk_is_a_number_of_pixels(chunk):
+    with pytest.raises(SchemaError, match=f"found {chunk!r}"):
+        require_chunk(chunk)
 
 
 @pytest.mark.parametrize(("size", "chunk"), [(1, 1024), (1024, 1024), (1025, 1024), (100, 7)])

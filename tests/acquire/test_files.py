@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 
 from glaciercube import grid, schema
 from glaciercube.acquire.files import from_files
-from glaciercube.errors import AcquireError, GlacierCubeWarning, GridError, SensorError
+from glaciercube.errors import AcquireError, GlacierCubeWarning, GridError, SchemaError, SensorError
 
 NAMES = ("B3", "B8", "B11", "B12", "QA60")
 
@@ -245,6 +245,21 @@ def test_without_a_quality_layer_in_all_files_there_are_no_flags(paths, write):
     other = write("s2_20240801.tif", scene(3)[:4], NAMES[:4])
     assert "cloud" in load(paths)
     assert "cloud" not in load([*paths, other])
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 10.5, None])
+def test_a_chunk_is_a_number_of_pixels(paths, chunk):
+    with pytest.raises(
+        SchemaError, match=f"chunk is a number of pixels such as 1024, found {chunk}"
+    ):
+        load(paths, chunk=chunk)
+
+
+def test_a_file_that_was_moved_is_named_when_it_is_read(paths):
+    cube = load(paths, chunk=32)
+    paths[2].unlink()
+    with pytest.raises(AcquireError, match=r"s2_20220801.tif at y 32-50, x 64-70: .*was it moved"):
+        cube["valid"][1, 40, 65].compute()
 
 
 # Real scenes

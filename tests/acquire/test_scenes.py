@@ -13,8 +13,10 @@ from scenery import FINE, MISLABELLED, NAMES, SCENES, Scene, geobox, make_catalo
 
 from glaciercube import grid, schema
 from glaciercube.acquire.catalogs import search
+from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.scenes import load
 from glaciercube.errors import AcquireError, GlacierCubeWarning, SensorError
+from glaciercube.simulate.archive import simulate
 
 # DN are rounded to 1e-4, and so again when 20 m bands are resampled.
 STEP = 1.01e-4
@@ -260,6 +262,29 @@ def test_without_a_quality_layer_in_all_items_there_are_no_flags(items):
 def test_an_unknown_check_is_refused_first(items):
     with pytest.raises(SensorError, match="check is one of"):
         load(items, geobox(), check="sometimes")
+
+
+def test_an_asset_that_was_moved_is_named_when_it_is_read(items):
+    moved = items[0].clone()
+    moved.assets["nir"].href += "f"
+    cube = load(iter([moved]), geobox(), check=False)
+    with pytest.raises(
+        AcquireError, match=r"cannot read .*nir.tiff on EPSG:32632, 10 x 10, 64 rows"
+    ):
+        cube["valid"].compute()
+
+
+def test_a_simulated_archive_is_loaded_like_a_real_one(tmp_path):
+    archive = simulate(tmp_path / "archive", size=128, dates=("2021-08-04", "2022-08-04"))
+    cube = load(search(archive.catalog), read_outlines(archive.outlines), dem="cop-dem-glo-30")
+    schema.check(cube, {**schema.CUBE, **schema.CUBE_MORE}, "the cube")
+    entries = json.loads(cube.attrs["provenance"])
+    assert [entry["offset_used"] for entry in entries] == [0, -1000]
+    assert [entry["sources"][0]["offset_observed"] for entry in entries] == [0, -1000]
+    cube = cube.compute()
+    assert -0.02 < float(cube["reflectance"].min()) < 0.1
+    assert 0.5 < float(cube["reflectance"].max()) < 1.9
+    assert 1000 < float(cube["elevation"].min()) < float(cube["elevation"].max()) < 5000
 
 
 def test_elevation_comes_with_the_cube(items):
