@@ -21,7 +21,7 @@ ALGORITHM_VERSION = 1
 YEAR_STARTS = {"north": "10-01", "south": "04-01"}
 """Month and day on which a glacier-year starts (Cogley et al. 2011, hydrological year)."""
 
-GAP_WEIGHT = 0.25
+GAP_WEIGHT = 0.1
 """How much an unobserved share counts against the same share of seasonal snow. Own choice:
 a gap is filled from the next date, seasonal snow would stay."""
 
@@ -55,7 +55,7 @@ def annual(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
     Notes
     -----
     A date's score is the share of its observed pixels that carry snow (without facies:
-    glacier) although another date of the year shows them free of it, plus a quarter of the
+    glacier) although another date of the year shows them free of it, plus a tenth of the
     share not observed; the lowest is best: the end of summer, on the glacier and beside it.
     Each pixel is taken, in all variables alike, from the best date on which it was
     observed, and from the best date of all where none shows it (cloud stays cloud, nodata
@@ -78,7 +78,9 @@ def annual(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
         glacier_year=("time", years, {"long_name": f"glacier-year from {plan.start}"}),
     )
     out.attrs["annual"] = json.dumps({"year_start": plan.start, "gap_weight": GAP_WEIGHT})
-    return grid.georeferenced(out, grid.grid_of(layers, "the layers"))
+    for one in out.data_vars.values():
+        one.encoding = {"grid_mapping": "spatial_ref"}
+    return out
 
 
 def rank_dates(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Dataset:
@@ -93,7 +95,7 @@ def rank_dates(layers: xr.Dataset, *, year_start: str | None = None) -> xr.Datas
     Returns
     -------
     Dataset (acquisition), lazy
-        `score`, float64: share under seasonal snow plus a quarter of the share not
+        `score`, float64: share under seasonal snow plus a tenth of the share not
         observed; `rank`, int16: 0 is the best date of its `glacier_year`.
     """
     plan = _planned(layers, year_start)
