@@ -194,7 +194,8 @@ def _by_year(frame, years, axes):
 def _dates(data, max_maps):
     """Return at most so many dates, evenly spread, and how many there are."""
     if "time" not in data.dims:
-        data = data.expand_dims("time")
+        static = [name for name in data.data_vars if name == "elevation"]
+        data = data.drop_vars(static).expand_dims("time").assign(data[static])
     total = data.sizes["time"]
     if total <= max_maps:
         return data, total
@@ -205,7 +206,8 @@ def _dates(data, max_maps):
 def _thinned(data):
     """Return every n-th pixel, so that no map has more than MAX_PIXELS a side."""
     step = max(1, math.ceil(max(data.sizes["y"], data.sizes["x"]) / MAX_PIXELS))
-    return data.isel(y=slice(None, None, step), x=slice(None, None, step))
+    every = slice(step // 2, None, step)
+    return data.isel(y=every, x=every)
 
 
 def _palette(name):
