@@ -35,6 +35,6 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
-numpydoc_validation_checks = {"PR01", "PR02", "PR03", "GL08"}
+numpydoc_validation_checks = {"PR02", "PR03"}
 numpydoc_validation_exclude = {r"\._", r"\.__init__$"}
 suppress_warnings = ["mystnb.unknown_mime_type"]

@@ -102,8 +102,8 @@ def predict(
     block is computed. Cloud, unreadable shadow and unmeasured pixels give `extent` 255,
     never 0.
     """
-    many = isinstance(card, Sequence) and not isinstance(card, str)
-    cards = [card_of(one) for one in (card if many else [card])]  # type: ignore[union-attr]
+    named = [card] if isinstance(card, str | Path | ModelCard) else list(card)
+    cards = [card_of(one) for one in named]
     wanted = None if outputs is None else [name for name in outputs if name != "extent"]
     has_extent = any(one.task == "extent" for one in cards)
     if outputs is not None and "extent" in outputs:

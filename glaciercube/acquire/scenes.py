@@ -39,6 +39,10 @@ COARSER = 1.5
 """A grid this many times coarser than a band takes the mean of its pixels, else bilinear."""
 
 
+SIMULATED = "glaciercube:simulated"
+"""Item property that says that no satellite has measured this."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One item, what is to be read of it, and how."""
@@ -139,6 +143,8 @@ def load(  # noqa: PLR0913 - the verb itself
         provenance=[_record(by_day[day], dropped) for day in days],
     )
     cube = _with_sun(cube, [by_day[day] for day in days])
+    if any(item.properties.get(SIMULATED) for item in kept):
+        cube.attrs["simulated"] = 1
     if dem is not None:
         cube["elevation"] = elevation_on(geobox, dem, items=kept, chunk=chunk)
         cube = grid.georeferenced(cube, geobox)

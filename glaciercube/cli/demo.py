@@ -26,33 +26,33 @@ def run(options: Namespace) -> None:
     print(f"search found {len(items)} scenes of {SENSOR}")
     around = glaciers.set_geometry(glaciers.to_crs(glaciers.estimate_utm_crs()).buffer(500))
     cube = api.load(items, around, resolution=10, dem="cop-dem-glo-30")
-    cube.attrs["simulated"] = 1
     layers = steps.layers_of(cube, out)
     steps.products_of(layers, glaciers, out)
     print(_table(layers, pd.read_csv(out / "series.csv"), archive.truth))
     print("\nAll figures above are of SIMULATED scenes; they say how the steps fit together,")
-    print("not how well real glaciers are mapped. The same job on your own files: ")
+    print("not how well real glaciers are mapped. The same job on your own files:")
     print("python -m glaciercube map FILE... --sensor sentinel-2-l1c --out DIR")
 
 
 def _table(layers: xr.Dataset, series: pd.DataFrame, truth: Path) -> str:
     """Return truth against estimate by date, as text."""
-    true = pd.read_csv(truth / "truth.csv").set_index("date")
-    by_date = series.assign(date=series["time"].str[:10]).groupby("date")
+    true = pd.read_csv(truth / "truth.csv").set_index("date").to_dict("index")
+    dates = series["time"].str[:10]
     rows = []
-    for date, seen in by_date:
+    for date in sorted(set(dates)):
+        seen = series[dates == date]
         extent = layers["extent"].sel(time=date).squeeze("time", drop=True).load()
         area = seen["area"].sum(min_count=len(seen))
         rows.append(
             {
                 "date": date,
                 "observed": seen["observed_fraction"].mean(),
-                "area true": true.loc[date, "glacier_area_km2"],
+                "area true": true[date]["glacier_area_km2"],
                 "area": area,
                 "IoU": _iou(extent, truth / f"extent_{date}.tif"),
-                "snowline true": true.loc[date, "snowline_m"],
+                "snowline true": true[date]["snowline_m"],
                 "snowline": seen["snowline"].mean(),
-                "AAR true": true.loc[date, "aar"],
+                "AAR true": true[date]["aar"],
                 "AAR": seen["aar"].mean(),
             }
         )

@@ -10,6 +10,9 @@ import xarray as xr
 from glaciercube import grid, schema
 from glaciercube.model.card import ModelCard
 
+KEPT = ("sensor", "level", "provenance", "simulated")
+"""Attributes of the cube that its layers have too."""
+
 LONG_NAMES = {
     "confidence": "probability of the reported category",
     "valid_fraction": "share of the receptive field that was measured",
@@ -69,5 +72,5 @@ def _attrs(name: str, cards: Sequence[ModelCard], arrays: Mapping[str, Any]) -> 
 
 def _global_attrs(cube, cards, halo):
     named = [{"name": c.name, "version": c.version, "sha256": c.sha256} for c in cards]
-    kept = {key: cube.attrs[key] for key in ("sensor", "level", "provenance") if key in cube.attrs}
+    kept = {key: cube.attrs[key] for key in KEPT if key in cube.attrs}
     return {"cards": json.dumps(named), "halo": halo, **kept}

@@ -278,6 +278,7 @@ def test_a_simulated_archive_is_loaded_like_a_real_one(tmp_path):
     archive = simulate(tmp_path / "archive", size=128, dates=("2021-08-04", "2022-08-04"))
     cube = load(search(archive.catalog), read_outlines(archive.outlines), dem="cop-dem-glo-30")
     schema.check(cube, {**schema.CUBE, **schema.CUBE_MORE}, "the cube")
+    assert cube.attrs["simulated"] == 1
     entries = json.loads(cube.attrs["provenance"])
     assert [entry["offset_used"] for entry in entries] == [0, -1000]
     assert [entry["sources"][0]["offset_observed"] for entry in entries] == [0, -1000]
