@@ -1,11 +1,13 @@
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
+import rioxarray
 import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from glaciercube import cover, grid
+from glaciercube import cover, grid, schema
 from glaciercube.errors import GridError, SchemaError
 from glaciercube.products.series import VARIABLES, summarize
 
@@ -276,3 +278,35 @@ def test_outlines_of_one_id(layers, glaciers):
 def test_outlines_without_ids_are_numbered(layers, glaciers):
     bare = gpd.GeoDataFrame(geometry=glaciers.geometry)
     assert summarize(layers, bare)["glacier"].values.tolist() == ["0", "1"]
+
+
+def test_liligo_glacier(real_data):
+    """A real glacier with mapped facies: its own ratio, and a snowline near the firn's edge."""
+    folder = real_data("liligo-facies")
+    masks = {
+        name: rioxarray.open_rasterio(folder / f"{name}Mask_30m.tif").squeeze("band", drop=True)
+        for name in ("glacier", "firn", "ice", "debris")
+    }
+    height = rioxarray.open_rasterio(folder / "srtm_dem_30m.tif").squeeze("band", drop=True)
+    glacier = masks["glacier"].values == 1
+    facies = np.full(glacier.shape, 8, np.uint8)
+    for name, code in (("firn", 1), ("ice", 0), ("debris", 2)):
+        facies[masks[name].values == 1] = code
+    layers = xr.Dataset(
+        {
+            "extent": (
+                schema.TIME_DIMS,
+                glacier[None].astype(np.uint8),
+                schema.flag_attrs("extent"),
+            ),
+            "facies": (schema.TIME_DIMS, facies[None], schema.flag_attrs("facies")),
+            "elevation": (("y", "x"), height.values.astype(np.float32), {"units": "m"}),
+        },
+        coords={"time": pd.to_datetime(["2011-08-10"]).as_unit("ns")},
+    )
+    layers = grid.georeferenced(layers, grid.grid_of(height))
+    series = summarize(layers.chunk(y=100, x=100)).compute().squeeze()
+    assert series["area"].item() == pytest.approx(34_622 * 900e-6)
+    assert series["aar"].item() == pytest.approx(0.546, abs=5e-4)
+    # Avalanches blur the line: its edge has its median near 5420 m, half of it below.
+    assert abs(series["snowline"] - 5420) < 2 * series["snowline_uncertainty"]
