@@ -148,6 +148,8 @@ def write_block(
 
     Raises
     ------
+    StoreError
+        If a variable was computed in another shape than its Dask array states.
     DiskError
         If the store cannot be written.
     """
@@ -157,6 +159,8 @@ def write_block(
     digest = hashlib.blake2b(digest_size=16)
     blank, clipped = True, 0
     for stored, given in zip(layout.of(temporal), values, strict=True):
+        if given.shape != (wanted := layout.block_shape(stored, block)):
+            raise StoreError(f"{stored.name!r} was to be {wanted} and was computed {given.shape}")
         codes, beyond = stored.encode(given)
         clipped += beyond
         blank = blank and stored.is_blank(codes)

@@ -179,6 +179,13 @@ class Layout:
         where = {"time": slice(first, first + 1), "y": rows, "x": columns}
         return tuple(where.get(dim, slice(None)) for dim in stored.dims)
 
+    def block_shape(self, stored: Stored, block: Block) -> tuple[int, ...]:
+        """Return the shape of a block of one variable."""
+        where = self.selection(stored, block)
+        return tuple(
+            len(range(*part.indices(size))) for part, size in zip(where, stored.shape, strict=True)
+        )
+
     def place(self, stored: Stored, block: Block) -> tuple[int, ...]:
         """Return the number of a block's shard along each dimension of one variable."""
         where = {"time": block.time or 0, "y": block.row, "x": block.column}

@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from glaciercube.errors import StoreError
 from glaciercube.store import blocks, ledger, template
 from glaciercube.store.layout import Block
 from glaciercube.store.planning import plan_of
@@ -116,6 +117,16 @@ def test_the_same_block_written_twice_is_the_same(lazy_cube, tmp_path):
         files = [path for path in (tmp_path / "s.zarr").rglob("*") if path.is_file()]
         snapshots.append({path: path.read_bytes() for path in files})
     assert snapshots[0] == snapshots[1]
+
+
+def test_a_block_of_another_shape_than_declared_is_refused(lazy_cube, tmp_path):
+    data = lazy_cube.valid.data
+    lying = data.map_blocks(lambda v: v[:, :1, :1], dtype=bool, meta=np.empty((0, 0, 0), bool))
+    cube = lazy_cube[["valid"]]
+    cube["valid"] = cube.valid.copy(data=lying)
+    text = r"'valid' was to be \(1, 32, 40\) and was computed \(1, 1, 1\)"
+    with pytest.raises(StoreError, match=text):
+        write(cube, tmp_path / "s.zarr")
 
 
 @pytest.mark.parametrize("broken", ["write_codes", "write_record"])

@@ -56,6 +56,7 @@ def test_selection_and_place_follow_the_dims():
         slice(64, 70),
         slice(40, 50),
     )
+    assert cut.block_shape(reflectance, block) == (1, 3, 6, 10)
     assert cut.place(reflectance, block) == (1, 0, 2, 1)
     assert cut.place(elevation, Block(2, 1)) == (2, 1)
     assert cut.counts(temporal=False) == (1, 3, 2)

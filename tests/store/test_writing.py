@@ -10,11 +10,15 @@ from threading import Lock
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from glaciercube import schema
 from glaciercube.errors import GlacierCubeWarning, GridError, SchemaError, StoreError
-from glaciercube.store import blocks, ledger, writing
+from glaciercube.store import arrays, blocks, ledger, writing
 from glaciercube.store.layout import Block
 from glaciercube.store.reading import read
 from glaciercube.store.verification import verify
@@ -105,6 +109,48 @@ def test_any_shape_and_block_comes_back(cube, path, rows, columns, down, across)
     found = read(path)
     for name in ("valid", "cloud", "elevation"):
         np.testing.assert_array_equal(found[name].values, part[name].values)
+    assert verify(path).sound
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    rows=st.integers(2, 96),
+    columns=st.integers(2, 80),
+    down=st.integers(8, 96),
+    across=st.integers(8, 80),
+    lost=st.sets(st.integers(0, 20), max_size=5),
+)
+def test_whatever_was_lost_is_written_again(tmp_path_factory, rows, columns, down, across, lost):
+    path = tmp_path_factory.mktemp("property") / "cube.zarr"
+    generator = np.random.default_rng(rows * 100 + columns)
+    dims = ("time", "y", "x")
+    whole = xr.Dataset(
+        {
+            "extent": (dims, generator.integers(0, 2, (2, rows, columns), np.uint8)),
+            "height": (("y", "x"), generator.random((rows, columns), np.float32)),
+        },
+        coords={
+            "time": pd.to_datetime(["2021-08-01", "2022-08-01"]).as_unit("ns"),
+            "y": 5_000_000.0 - 10 * np.arange(rows),
+            "x": 600_000.0 + 10 * np.arange(columns),
+        },
+    ).odc.assign_crs("EPSG:32632")
+    whole["extent"].attrs = schema.flag_attrs("extent")
+    layers = whole.chunk(time=1, y=down, x=across)
+    total = write(layers, path).blocks
+    header = ledger.read_header(path)
+    every = header.layout.all_blocks()
+    gone = {every[number] for number in lost if number < total}
+    for block in gone:
+        for stored in header.layout.of(block.time is not None):
+            array = arrays.array_of(path, stored.name, header.fingerprint)
+            arrays.shard_path(path, array, header.layout, (stored, block)).unlink(missing_ok=True)
+    ledger.forget(path, gone)
+    report = write(layers, path)
+    assert (report.written + report.empty, report.skipped) == (len(gone), total - len(gone))
+    found = read(path)
+    np.testing.assert_array_equal(found.extent.values, whole.extent.values)
+    np.testing.assert_array_equal(found.height.values, whole.height.values)
     assert verify(path).sound
 
 
