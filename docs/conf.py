@@ -1,5 +1,6 @@
 """How the documentation is built; offline, with the notebooks executed."""
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,51 @@ shutil.copytree(
     HERE / "notebooks",
     ignore=shutil.ignore_patterns("*.zarr", ".ipynb_checkpoints", "data"),
 )
+
+# One page of the API for each room, with every public function and class its modules define.
+ROOMS = {
+    "vocabulary": "Vocabulary: grids, sensors, schema, kernels",
+    "acquire": "Acquire: catalogues, files, outlines, terrain",
+    "store": "Store: the Zarr cube",
+    "cube": "Cube: masks, annual layers",
+    "model": "Model: networks, cards, weights",
+    "train": "Train",
+    "infer": "Infer: the lazy operator",
+    "products": "Products: outlines, series, files",
+    "view": "View: maps and time series",
+    "simulate": "Simulate",
+}
+PACKAGE = HERE.parent / "glaciercube"
+JOINTS = ("__init__", "__main__", "api")
+
+
+def directives(path):
+    """Return the autodoc directives of what a module defines, in its order."""
+    module = ".".join(path.relative_to(HERE.parent).with_suffix("").parts)
+    yield f".. automodule:: {module}\n   :no-members:\n"
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield f".. autofunction:: {module}.{node.name}\n"
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield f".. autoclass:: {module}.{node.name}\n   :members:\n"
+
+
+def write_pages(folder):
+    """Write the pages of all rooms."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for room, title in ROOMS.items():
+        files = (PACKAGE if room == "vocabulary" else PACKAGE / room).glob("*.py")
+        lines = [f"# {title}\n"]
+        for path in sorted(files):
+            if path.stem in JOINTS:
+                continue
+            name = path.stem if room == "vocabulary" else f"{room}/{path.stem}"
+            lines += [f"## {name}\n", "```{eval-rst}", *directives(path), "```\n"]
+        (folder / f"{room}.md").write_text("\n".join(lines))
+
+
+write_pages(HERE / "api" / "generated")
 
 project = "glaciercube"
 author = "The glaciercube developers"
@@ -36,5 +82,4 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {"PR02", "PR03"}
-numpydoc_validation_exclude = {r"\._", r"\.__init__$"}
 suppress_warnings = ["mystnb.unknown_mime_type"]

@@ -132,7 +132,8 @@ def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = 40) -> float:
     Returns
     -------
     float
-        Mean over pixels of |share that was right - mean confidence| of their bin
+        Mean over pixels of the distance between the share that was right and the mean
+        confidence of their bin
         (Guo et al. 2017, arXiv:1706.04599); NaN without pixels.
 
     Raises
