@@ -11,6 +11,9 @@ from glaciercube.errors import SchemaError
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
 """Okabe & Ito (2008) without yellow, and grey: told apart by colour-blind readers."""
 
+PART = "observed part"
+"""Marks the points of an area that was not observed enough."""
+
 MARKERS = "osD^vP*X"
 PANELS = {
     "area": ("area_uncertainty", "glacier area (km²)"),
@@ -102,7 +105,8 @@ def _line(axis, one, name, place, label):
     error = one[error_name].values if error_name in one else np.full(len(values), np.nan)
     known = np.isfinite(values)
     style = {"color": colour, "label": label}
-    axis.plot(time[known], values[known], marker=marker, markersize=4, linewidth=1.4, **style)
+    width = 1.4 if name == "area" else 0.7
+    axis.plot(time[known], values[known], marker=marker, markersize=4, linewidth=width, **style)
     band = known & np.isfinite(error)
     if name == "area":
         axis.fill_between(
@@ -113,7 +117,7 @@ def _line(axis, one, name, place, label):
             part = ~known & (one["area_observed"].values > 0)
             axis.plot(
                 time[part], one["area_observed"].values[part], marker, markersize=4,
-                markerfacecolor="none", color=colour, alpha=0.6,
+                markerfacecolor="none", color=colour, alpha=0.6, gid=PART,
             )  # fmt: skip
     else:
         axis.errorbar(
@@ -127,8 +131,13 @@ def _finish(panels, figure, series, shown, total):
         title.append(f"{shown.sizes['glacier']} largest of {total} glaciers")
     if series.attrs.get("simulated"):
         title.append("simulated data")
-    if shown.sizes["glacier"] > 1 or _label(shown, shown["glacier"].values[0]) != "all":
-        panels[0].legend(frameon=False, fontsize=8, ncols=2, loc="best")
+    handles, labels = panels[0].get_legend_handles_labels()
+    parts = [one for one in panels[0].lines if one.get_gid() == PART and len(one.get_xdata())]
+    if parts:
+        handles.append(parts[0])
+        labels.append("observed part only")
+    if parts or shown.sizes["glacier"] > 1 or _label(shown, shown["glacier"].values[0]) != "all":
+        panels[0].legend(handles, labels, frameon=False, fontsize=8, ncols=2, loc="best")
     if title:
         panels[0].set_title(", ".join(title), fontsize=10, loc="left")
     if figure is not None:

@@ -320,12 +320,16 @@ def _scale_bar(axis, geobox, extent):
     start = left + 0.05 * (right - left)
     height = bottom + 0.05 * (top - bottom)
     words = f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
-    axis.plot([start, start + length * per_km], [height, height], color="white", linewidth=5)
-    axis.plot([start, start + length * per_km], [height, height], color="black", linewidth=2.5)
+    axis.plot(
+        [start, start + length * per_km], [height, height], color="white", linewidth=5, zorder=5
+    )
+    axis.plot(
+        [start, start + length * per_km], [height, height], color="black", linewidth=2.5, zorder=5
+    )
     box = {"facecolor": "white", "alpha": 0.7, "pad": 1, "linewidth": 0}
     axis.text(
         start + length * per_km / 2, height + 0.025 * (top - bottom), words, ha="center",
-        va="bottom", fontsize=7, bbox=box,
+        va="bottom", fontsize=7, bbox=box, zorder=6,
     )  # fmt: skip
 
 

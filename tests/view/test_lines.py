@@ -41,13 +41,18 @@ def test_an_area_seen_in_part_is_an_open_mark(series):
 
 def test_names_in_the_legend(series):
     words = [text.get_text() for text in plot_series(series)[0].get_legend().get_texts()]
-    assert words == ["Aletsch", "RGI-2"]
+    assert words == ["Aletsch", "RGI-2", "observed part only"]
+    words = [
+        text.get_text()
+        for text in plot_series(series.sel(glacier=["RGI-2"]))[0].get_legend().get_texts()
+    ]
+    assert words == ["RGI-2"]
 
 
 def test_only_the_largest_are_drawn_and_it_is_said(series):
     panels = plot_series(series, max_glaciers=1)
     assert panels[0].get_title(loc="left") == "1 largest of 2 glaciers"
-    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["Aletsch"]
+    assert [text.get_text() for text in panels[0].get_legend().get_texts()][0] == "Aletsch"
 
 
 def test_panels_without_values_are_left_out(series):
