@@ -2,7 +2,6 @@
 
 import pickle
 
-import dask
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -81,13 +80,6 @@ def test_the_crs_is_on_every_variable(store, geobox):
     for variable in found.data_vars.values():
         assert variable.encoding["grid_mapping"] == "spatial_ref"
         assert variable.odc.geobox == geobox
-
-
-@pytest.mark.parametrize("scheduler", ["synchronous", "processes"])
-def test_other_schedulers_read_the_same(store, scheduler):
-    threads = read(store).valid.compute()
-    with dask.config.set(scheduler=scheduler):
-        xr.testing.assert_identical(read(store).valid.compute(), threads)
 
 
 def test_a_read_cube_can_be_written_by_xarray_itself(store, tmp_path):
