@@ -110,7 +110,8 @@ def _shares(landscape, ground, snow, drift):
     plants = landscape.vegetation
     loose = landscape.scree
     ice = ground["ice"] * bare
-    dirt = np.clip(0.07 * drift + 0.05, 0, 0.3).astype(np.float32)
+    # Spectra of ice were measured on ice as it is, so that they carry most of its dirt already.
+    dirt = np.clip(0.04 * drift, 0, 0.15).astype(np.float32)
     shares = {
         "snow": snow,
         "firn": ground["firn"] * bare,

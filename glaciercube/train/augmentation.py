@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter
 
 from glaciercube.schema import NODATA
 
@@ -42,6 +42,15 @@ class Augmentation:
     noise: float = 0.006
     """Largest standard deviation (1) of noise per pixel and band."""
 
+    blur: float = 1.0
+    """Largest width (standard deviation, pixels) of the blur by optics and resampling."""
+
+    neighbours: float = 0.08
+    """Largest share of the blue light that air scatters in from the surroundings."""
+
+    reflected: float = 0.4
+    """Largest share of the light from surrounding slopes that a pixel receives as well."""
+
     gaps: float = 0.3
     """Share of patches that lose an edge or a rectangle."""
 
@@ -76,7 +85,8 @@ def augment(
     if flip:
         image, target = image[:, :, ::-1], target[:, ::-1]
     measured = (image != 0).any(axis=0)
-    image = _radiance(_sharpness(image, bands, generator), bands, how, generator)
+    image = _surroundings(image, bands, how, generator)
+    image = _radiance(_sharpness(image, bands, how, generator), bands, how, generator)
     measured &= ~_gap(measured.shape, how.gaps, generator)
     image = np.where(measured, image, np.float32(0)).astype(np.float32)
     return image, np.where(measured, target, np.uint8(NODATA)).astype(np.uint8)
@@ -94,18 +104,31 @@ def _radiance(image, bands, how, generator):
     return image * factors[:, np.newaxis, np.newaxis] + added[:, np.newaxis, np.newaxis] + noise
 
 
-def _sharpness(image, bands, generator):
-    """Blur all bands or the coarse ones by two pixels, each in a third of the draws."""
-    draw = generator.random()
-    if draw < 1 / 3:
+def _sharpness(image, bands, how, generator):
+    """Blur all bands in two of three draws, and the coarse bands once more in half of these."""
+    if how.blur <= 0 or generator.random() < 1 / 3:
         return image
-    names = bands if draw < 2 / 3 else COARSE_BANDS
+    width = generator.uniform(0.2, how.blur)
+    more = generator.uniform(0.3, 1.2) if generator.random() < 0.5 else 0.0
+    widths = [np.hypot(width, more * (name in COARSE_BANDS)) for name in bands]
     return np.stack(
-        [
-            uniform_filter(layer, 2, mode="nearest") if name in names else layer
-            for name, layer in zip(bands, image, strict=True)
-        ]
+        [gaussian_filter(layer, each) for layer, each in zip(image, widths, strict=True)]
     )
+
+
+def _surroundings(image, bands, how, generator):
+    """Return an image lit by its surroundings: through scattering air, and from bright slopes.
+
+    Next to snow, rock receives visible light and hardly any short-wave infrared, and air
+    scatters the snow's blue light over it (adjacency effect, Tanre et al. 1981): its
+    normalised difference rises.
+    """
+    width = generator.uniform(4, 20)
+    around = np.stack([gaussian_filter(layer, width, truncate=2) for layer in image])
+    path = np.array([PATH_REFLECTANCE[name] for name in bands]) / PATH_REFLECTANCE["blue"]
+    air = (generator.uniform(0, how.neighbours) * path)[:, np.newaxis, np.newaxis]
+    slopes = generator.uniform(0, how.reflected)
+    return image * (1 + slopes * around) + air * (around - image)
 
 
 def _gap(shape, share, generator):

@@ -63,8 +63,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             task="facies",
             categories=("ice", "snow", "debris", "firn", "shadow", "water", "cloud", "land"),
             width=32,
-            dilations=(1, 2, 4, 8),
-            balance=0.25,
+            dilations=(1, 2, 4, 8, 16),
+            balance=0.35,
             unlabelled=("firn", "shadow", "cloud", "land"),
             limits=(
                 *_LIMITS,

@@ -12,7 +12,7 @@ import xbatcher
 from glaciercube import schema
 from glaciercube.errors import SchemaError
 
-VERSION = 2
+VERSION = 4
 """Of how scenes are drawn; patches cached by another version are not used."""
 
 

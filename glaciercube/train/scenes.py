@@ -1,6 +1,7 @@
 """Simulated scenes to learn from: landscapes, seasons and air drawn at random, truth per task."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,8 @@ from tqdm import tqdm
 
 from glaciercube import schema
 from glaciercube.sensors import SENTINEL_2_L2A
-from glaciercube.simulate.landscape import Landscape, make_landscape
+from glaciercube.simulate.fields import noise
+from glaciercube.simulate.landscape import NEVER, Landscape, make_landscape
 from glaciercube.simulate.scene import Scene, render
 
 SIZE = 256
@@ -28,6 +30,16 @@ CLOUDY = 0.35
 
 GLACIER_SHARE = (0.03, 0.75)
 """Share of a scene that glaciers cover where both glacier and other ground are to be learned."""
+
+ROCKY = 0.6
+"""Share of scenes whose glaciers have rock in them: steps, ribs, nunataks, ragged margins."""
+
+ROCK_SHARE = (0.02, 0.3)
+"""Share of such a glacier that rock takes."""
+
+DEBRIS = (0.4, 1.0)
+"""How much of the lower glacier debris covers in half of the scenes that teach facies; debris
+would be too rare to learn otherwise."""
 
 TRIES = 6
 """Landscapes drawn until one fits `GLACIER_SHARE`; the last is taken as it is."""
@@ -79,7 +91,7 @@ def scene(
     generator = np.random.default_rng(seed)
     resolution = float(generator.choice(RESOLUTIONS))
     retreat = float(generator.uniform(0, 1))
-    landscape = _landscape(resolution, retreat, generator)
+    landscape = _landscape(task, resolution, retreat, generator)
     level = "surface" if seed[1] % 2 else "top-of-atmosphere"
     cloudy = generator.random() < CLOUDY
     conditions: dict[str, float | str] = {
@@ -100,14 +112,45 @@ def scene(
     )
 
 
-def _landscape(resolution, retreat, generator):
+def _landscape(task, resolution, retreat, generator):
     """Return a landscape with a glacier's margin in it, in one of eight draws any landscape."""
+    knobs = {}
+    if task == "facies" and generator.random() < 0.5:
+        knobs["debris"] = float(generator.uniform(*DEBRIS))
     for _ in range(1 if generator.random() < 1 / 8 else TRIES):
-        landscape = make_landscape((SIZE, SIZE), resolution, generator)
+        landscape = make_landscape((SIZE, SIZE), resolution, generator, **knobs)
         share = landscape.glacier(retreat).mean()
         if GLACIER_SHARE[0] <= share <= GLACIER_SHARE[1]:
             break
-    return landscape
+    return with_rock(landscape, generator) if generator.random() < ROCKY else landscape
+
+
+def with_rock(landscape: Landscape, generator: np.random.Generator) -> Landscape:
+    """Return a landscape with rock windows in its glaciers.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    generator : numpy Generator
+
+    Notes
+    -----
+    Simulated ice is thicker than any step of its bed, while small steep glaciers are parted
+    by rock bands along their contours and pierced by ribs some tens of metres wide. Without
+    these a network learns to close every gap in the ice.
+    """
+    shape = landscape.elevation.shape
+    scale_m, roughness = generator.uniform(60, 500), generator.uniform(1.8, 2.6)
+    field = noise(shape, landscape.resolution, generator, scale_m=scale_m, roughness=roughness)
+    if generator.random() < 0.5:
+        period_m = generator.uniform(60, 300)
+        turns = landscape.elevation / period_m + 0.3 * field
+        field = field + 2 * np.cos(2 * np.pi * turns).astype(np.float32)
+    ever = landscape.lasts > 0
+    if not ever.any():
+        return landscape
+    rock = field > np.quantile(field[ever], 1 - generator.uniform(*ROCK_SHARE))
+    return replace(landscape, lasts=np.where(rock, np.float32(NEVER), landscape.lasts))
 
 
 def late_snowline(landscape: Landscape, generator: np.random.Generator) -> float:

@@ -1,4 +1,12 @@
-"""Measured surface spectra, cleaned and sorted into the materials a simulated scene is made of."""
+"""Measured surface spectra, cleaned and sorted into the materials a simulated scene is made of.
+
+Two public sets, neither of which comes with the package:
+
+- labelled Sentinel-2 surface reflectance at the USGS benchmark glaciers, 2021, from the
+  repository glacier-snow-cover-mapping (R. Aberle, MIT licence);
+- field spectra of the surface of the Greenland ice sheet (Cook et al. 2020,
+  https://doi.org/10.5194/tc-14-309-2020) with the spectral response of Sentinel-2 (ESA).
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,7 +206,7 @@ def _existing(data, name):
         missing = [needed for needed in NEEDED if not (Path(data) / needed).is_file()]
         raise AcquireError(
             f"training needs a data folder with {list(NEEDED)}, but {str(data)!r} lacks "
-            f"{missing}; see docs/training for where they come from"
+            f"{missing}; glaciercube.train.spectra says where they come from"
         )
     return path
 
