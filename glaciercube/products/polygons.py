@@ -161,19 +161,20 @@ def _block_pieces(wide, cells, row_area, *arrays, names, shape, min_area_m2):
 
 
 def _connected(block, own, window, shape, min_area_m2) -> Iterator[Piece]:
-    """Yield the pieces of glacier that hang together within a block."""
+    """Yield the pieces of glacier that hang together within a block, but for specks."""
     labels, count = ndimage.label(own == 1)
-    if not count:
-        return
     boxes = ndimage.find_objects(labels)
-    for polygon, label in _shapes(labels.astype(np.int32), window):
-        ys, xs = boxes[int(label) - 1]
+    seams = np.array([False, *(_reaches_seam(box, window, shape) for box in boxes)])
+    pixels = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = seams | (pixels * block.row_area.max() >= min_area_m2)
+    labels = np.where(keep, np.arange(count + 1), 0)[labels].astype(np.int32)
+    for polygon, label in _shapes(labels, window):
+        number = int(label)
+        ys, xs = boxes[number - 1]
         small = Window(ys.start + 1, ys.stop + 1, xs.start + 1, xs.stop + 1)
-        share = (labels[ys, xs] == label).astype(np.float32)
-        seam = _reaches_seam(boxes[int(label) - 1], window, shape)
+        share = (labels[ys, xs] == number).astype(np.float32)
         sums = areas.block_sums(block, [(-1, small, share)])[-1]
-        if seam or sums["glacier"] >= min_area_m2:
-            yield Piece(-1, polygon, sums, seam)
+        yield Piece(-1, polygon, sums, bool(seams[number]))
 
 
 def _reaches_seam(box, window, shape):
@@ -199,6 +200,7 @@ def _cut(block, own, window, inventory) -> Iterator[Piece]:
 
 
 def _shapes(labels, window):
+    """Yield (polygon in pixel coordinates of the whole grid, label) of each piece."""
     shift = rasterio.Affine.translation(window.x0, window.y0)
     found = rasterio.features.shapes(labels, labels > 0, connectivity=4, transform=shift)
     for geometry, label in found:
