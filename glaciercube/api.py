@@ -67,7 +67,7 @@ def predict(
         A bundled network by name ("facies", "extent") or the path of a model card. Several
         networks of different tasks share one reading of each block.
     within : GeoDataFrame, optional
-        Glacier outlines. Pixels whose centre lies outside become nodata. A facies network
+        Glacier outlines. Pixels that no outline touches become nodata. A facies network
         alone does not know a glacier from a snowy slope, so only with outlines does it
         give an `extent` as well (the share of them that looks like glacier).
     outputs : sequence of str, optional
@@ -104,21 +104,27 @@ def predict(
     """
     named = [card] if isinstance(card, str | Path | ModelCard) else list(card)
     cards = [card_of(one) for one in named]
-    wanted = None if outputs is None else [name for name in outputs if name != "extent"]
-    has_extent = any(one.task == "extent" for one in cards)
-    if outputs is not None and "extent" in outputs:
-        if has_extent:
-            wanted = list(outputs)
-        elif within is None:
-            raise SchemaError(
-                "'extent' needs a network with an extent task or outlines (within=...): the cards "
-                f"{[one.name for one in cards]} see facies, which do not tell a glacier from a "
-                "snowy slope"
-            )
+    from_facies = within is not None and all(one.task != "extent" for one in cards)
+    if outputs is not None and "extent" in outputs and not from_facies:
+        _require_extent(cards)
+    wanted = outputs
+    if outputs is not None and from_facies:
+        wanted = list({"facies", *outputs} - {"extent"})
     layers = lazy.predict(cube, cards, outputs=wanted, halo=halo, strategy=strategy)
     if within is None:
         return layers
-    return _restricted(layers, within, add_extent=not has_extent)
+    layers = _restricted(layers, within, add_extent=from_facies)
+    unasked = set() if outputs is None else {"facies", "extent"} - set(outputs)
+    return layers.drop_vars(unasked & set(layers))
+
+
+def _require_extent(cards):
+    if all(card.task != "extent" for card in cards):
+        raise SchemaError(
+            "'extent' needs a network with an extent task or outlines (within=...): the cards "
+            f"{[card.name for card in cards]} see facies, which do not tell a glacier from a "
+            "snowy slope"
+        )
 
 
 def _restricted(layers, within, add_extent):
@@ -126,7 +132,7 @@ def _restricted(layers, within, add_extent):
     geobox = grid.grid_of(layers, "the layers")
     first = next(iter(layers[name] for name in schema.LAYERS if name in layers))
     chunks = {dim: first.chunksizes[dim] for dim in schema.GRID_DIMS}
-    inside = cover.lazy_inside(within, geobox, chunks)
+    inside = cover.lazy_inside(within, geobox, chunks, touched=True)
     out = layers.copy()
     for name in schema.LAYERS:
         if name not in layers:

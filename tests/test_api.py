@@ -1,0 +1,85 @@
+"""Where the stages meet: predict by name, inside outlines, and what may not be asked."""
+
+import json
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import xarray as xr
+from shapely.geometry import box
+
+import glaciercube as gcube
+from glaciercube import schema
+from glaciercube.errors import SchemaError, WeightsError
+
+INNER = box(600_205, 5_000_305, 600_595, 5_000_695)
+"""Edges in the middle of pixels: those they cut are touched."""
+
+
+@pytest.fixture
+def glaciers():
+    frame = gpd.GeoDataFrame({"rgi_id": ["one"]}, geometry=[INNER], crs="EPSG:32632")
+    return frame.to_crs("EPSG:4326")
+
+
+def test_both_bundled_networks_share_one_call(lazy_cube, no_compute):
+    with no_compute:
+        layers = gcube.predict(lazy_cube, ["extent", "facies"])
+    assert {"extent", "facies", "confidence", "valid_fraction", "glacier_probability"} <= set(
+        layers.data_vars
+    )
+    names = [card["name"] for card in json.loads(layers.attrs["cards"])]
+    assert names == ["extent", "facies"]
+    schema.check(layers, {name: schema.LAYERS[name] for name in ("extent", "facies")}, "layers")
+
+
+def test_facies_inside_outlines_give_an_extent_there_and_nodata_elsewhere(lazy_cube, glaciers):
+    layers = gcube.predict(lazy_cube, "facies", within=glaciers)
+    inside = np.zeros(lazy_cube["valid"].shape[1:], bool)
+    inside[26:66, 20:60] = True
+    assert layers["extent"].attrs["flag_meanings"] == "not_glacier glacier nodata"
+    done = layers.compute()
+    for name in ("extent", "facies"):
+        assert done[name].dtype == np.uint8
+        assert (done[name].values[:, ~inside] == schema.NODATA).all()
+    assert np.isnan(done["confidence"].values[:, ~inside]).all()
+    whole = gcube.predict(lazy_cube, "facies").compute()
+    assert (done["facies"].values[:, inside] == whole["facies"].values[:, inside]).all()
+
+
+def test_within_stays_lazy_keeps_chunks_and_can_be_stored(
+    lazy_cube, glaciers, no_compute, tmp_path
+):
+    with no_compute:
+        layers = gcube.predict(lazy_cube, "facies", within=glaciers)
+    assert layers["facies"].chunks == lazy_cube["valid"].chunks
+    assert layers["facies"].dims == schema.TIME_DIMS
+    gcube.write(layers, tmp_path / "layers.zarr")
+    again = gcube.predict(lazy_cube, "facies", within=glaciers)
+    report = gcube.write(again, tmp_path / "layers.zarr")
+    assert report.written == 0
+    xr.testing.assert_equal(
+        gcube.read(tmp_path / "layers.zarr")["facies"].compute(), layers["facies"].compute()
+    )
+
+
+def test_an_extent_of_facies_alone_is_refused(lazy_cube):
+    with pytest.raises(SchemaError, match=r"'extent' needs a network with an extent task or out"):
+        gcube.predict(lazy_cube, "facies", outputs=["extent"])
+
+
+def test_only_what_is_asked_for_comes_back(lazy_cube, glaciers):
+    layers = gcube.predict(lazy_cube, "facies", within=glaciers, outputs=["extent"])
+    assert set(layers.data_vars) & set(schema.LAYERS) == {"extent"}
+    layers = gcube.predict(lazy_cube, "facies", within=glaciers, outputs=["facies"])
+    assert set(layers.data_vars) & set(schema.LAYERS) == {"facies"}
+
+
+def test_an_unknown_card_lists_the_bundled_ones(lazy_cube):
+    with pytest.raises(WeightsError, match=r"facets.*extent.*facies"):
+        gcube.predict(lazy_cube, "facets")
+
+
+def test_a_cube_without_the_bands_of_the_card(lazy_cube):
+    with pytest.raises(SchemaError, match="swir16"):
+        gcube.predict(lazy_cube.sel(band=["blue", "green", "red", "nir"]), "extent")
