@@ -10,9 +10,9 @@ import geopandas as gpd
 import pystac
 import pytest
 import shapely
-from scenery import SCENES, geobox, make_catalog
 from shapely.geometry import shape
 
+from acquire.scenery import SCENES, geobox, make_catalog
 from glaciercube.acquire.catalogs import parse_period, parse_season, search
 from glaciercube.errors import AcquireError, GridError, SensorError
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import rasterio
 from pyproj import Transformer
-from scenery import SCENES, elevation, geobox, make_catalog, make_elevation, write_raster
 
+from acquire.scenery import SCENES, elevation, geobox, make_catalog, make_elevation, write_raster
 from glaciercube import grid
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.elevation import elevation_on

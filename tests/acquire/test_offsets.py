@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenery import write_raster
 
+from acquire.scenery import write_raster
 from glaciercube.acquire.offsets import Scene, look, require_check, settle
 from glaciercube.errors import AcquireError, GlacierCubeWarning, SensorError
 from glaciercube.sensors import SENTINEL_2_L2A

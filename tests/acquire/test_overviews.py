@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import rasterio
-from scenery import write_raster
 
+from acquire.scenery import write_raster
 from glaciercube.acquire.overviews import PIXELS, gdal_options, overview
 from glaciercube.errors import AcquireError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 from odc.loader import RasterLoadParams, RasterSource, RioReader
-from scenery import geobox, write_raster
 
+from acquire.scenery import geobox, write_raster
 from glaciercube.acquire import reader
 from glaciercube.acquire.reader import TRIES, ItemDriver, plain, signed
 from glaciercube.errors import AcquireError

@@ -9,8 +9,18 @@ import numpy as np
 import pystac
 import pytest
 from odc.geo.geobox import GeoBox
-from scenery import FINE, MISLABELLED, NAMES, SCENES, Scene, geobox, make_catalog, plane, told
 
+from acquire.scenery import (
+    FINE,
+    MISLABELLED,
+    NAMES,
+    SCENES,
+    Scene,
+    geobox,
+    make_catalog,
+    plane,
+    told,
+)
 from glaciercube import grid, schema
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.inventories import read_outlines
