@@ -24,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well; 1 if something failed, said in one line on the error output.
     """
     options = _parser().parse_args(arguments)
-    warnings.showwarning = _show_warning
     try:
-        load(f"glaciercube.cli.{options.module}").run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            load(f"glaciercube.cli.{options.module}").run(options)
     except (GlacierCubeError, ImportError, OSError) as error:
         print(f"error in {options.command}: {error}", file=sys.stderr)
         return 1

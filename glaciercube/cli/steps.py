@@ -48,7 +48,7 @@ def products_of(layers: xr.Dataset, glaciers: gpd.GeoDataFrame | None, out: Path
     glaciers : GeoDataFrame or None
         Outlines to report by; the whole grid is one row if None.
     out : Path
-        Folder for `outlines.parquet`, `series.csv`, `map.png` and `series.png`.
+        Folder for `outlines.parquet`, `series.csv`, `map.png`, `facies.png` and `series.png`.
 
     Returns
     -------
@@ -66,7 +66,10 @@ def products_of(layers: xr.Dataset, glaciers: gpd.GeoDataFrame | None, out: Path
         series.load().to_dataframe().to_csv(path)
 
     def map_file(path):
-        _save(api.plot(yearly, outlines=glaciers), path)
+        _save(api.plot(yearly, layer="extent", outlines=glaciers), path)
+
+    def facies_file(path):
+        _save(api.plot(yearly, layer="facies", outlines=glaciers), path)
 
     def plot_file(path):
         _save(api.plot(series.load()), path)
@@ -75,6 +78,7 @@ def products_of(layers: xr.Dataset, glaciers: gpd.GeoDataFrame | None, out: Path
         "outlines.parquet": outlines_file,
         "series.csv": series_file,
         "map.png": map_file,
+        "facies.png": facies_file,
         "series.png": plot_file,
     }
     return make_once(out, identity(layers, glaciers), makers)

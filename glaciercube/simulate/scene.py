@@ -26,8 +26,9 @@ from glaciercube.simulate.surface import Surface, accumulation_area_ratio, cover
 
 SHADOW, CLOUD = codes(("shadow", "cloud"))
 
-UNREADABLE = 0.06
-"""Shadow in which no visible band is brighter hides what lies in it (reflectance, 1)."""
+UNREADABLE = 0.02
+"""Shaded ground that reflects less than this (1) in all visible bands cannot be read: it is what
+air and noise alone vary by. Shaded snow stays far above it, shaded rock mostly above."""
 
 CLOUD_OPACITY = 0.35
 """Cloud at least this opaque hides the ground, and shades it from the sun (1)."""

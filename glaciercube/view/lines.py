@@ -14,6 +14,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 PART = "observed part"
 """Marks the points of an area that was not observed enough."""
 
+SEASON = np.timedelta64(120, "D")
+"""Snow-covered share and snowline of dates further apart belong to two seasons."""
+
 MARKERS = "osD^vP*X"
 PANELS = {
     "area": ("area_uncertainty", "glacier area (km²)"),
@@ -106,7 +109,10 @@ def _line(axis, one, name, place, label):
     known = np.isfinite(values)
     style = {"color": colour, "label": label}
     width = 1.4 if name == "area" else 0.7
-    axis.plot(time[known], values[known], marker=marker, markersize=4, linewidth=width, **style)
+    points = (
+        (time[known], values[known]) if name == "area" else _seasons(time[known], values[known])
+    )
+    axis.plot(*points, marker=marker, markersize=4, linewidth=width, **style)
     band = known & np.isfinite(error)
     if name == "area":
         axis.fill_between(
@@ -123,6 +129,19 @@ def _line(axis, one, name, place, label):
         axis.errorbar(
             time[band], values[band], error[band], fmt="none", ecolor=colour, alpha=0.6, capsize=2
         )
+
+
+def _seasons(time, values):
+    """Return points with a gap between seasons: what snow does in winter is not on the line.
+
+    One date per year stays one line.
+    """
+    far = np.diff(time) > SEASON
+    if far.all():
+        return time, values
+    late = np.flatnonzero(far) + 1
+    middle = time[late - 1] + (time[late] - time[late - 1]) / 2
+    return np.insert(time, late, middle), np.insert(values, late, np.nan)
 
 
 def _finish(panels, figure, series, shown, total):

@@ -50,6 +50,7 @@ def write_tif(tmp_path):
     return write
 
 
+@pytest.mark.filterwarnings("default::glaciercube.errors.GlacierCubeWarning")
 def test_five_real_summers(real_data, tmp_path, capsys):
     folder = real_data("vinciguerra-s2")
     files = [folder / f"vinciguerra_s2_l1c_{year}.tif" for year in YEARS]

@@ -96,15 +96,11 @@ def test_bundled_networks_give_the_same_in_tiles(name):
         network_of(card), image[..., 50 - halo : 70 + halo, 45 - halo : 60 + halo].copy()
     )
     # 1e-4: float32 scores of about 10, sums in another order
-    np.testing.assert_allclose(tile[..., halo:-halo, halo:-halo], whole, rtol=0, atol=1e-4)
+    rows, columns = slice(halo, halo + 20), slice(halo, halo + 15)
+    np.testing.assert_allclose(tile[..., rows, columns], whole, rtol=0, atol=1e-4)
 
 
-SHORT_OF_2019 = "the bundled extent network reaches 0.778 in 2019, thresholds 0.811"
-
-
-@pytest.mark.parametrize(
-    "year", [pytest.param(2019, marks=pytest.mark.xfail(reason=SHORT_OF_2019)), 2020]
-)
+@pytest.mark.parametrize("year", [2019, 2020])
 def test_extent_beats_thresholds_on_a_real_glacier(real_data, year):
     folder = real_data("vinciguerra-s2")
     names = ("blue", "green", "red", "nir", "swir16", "swir22")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from glaciercube.errors import SchemaError
-from glaciercube.view.lines import plot_series
+from glaciercube.view.lines import _seasons, plot_series
 
 
 def drawn(axis, label):
@@ -94,3 +94,14 @@ def test_nothing_to_draw(series):
         SchemaError, match=r"needs one of \['area', 'aar', 'snowline'\] with a value"
     ):
         plot_series(series[["aar_uncertainty"]])
+
+
+def test_snowlines_of_different_seasons_are_not_joined():
+    times = np.array(["2021-07-01", "2021-08-01", "2022-08-01"], "datetime64[ns]")
+    time, values = _seasons(times, np.array([1.0, 2.0, 3.0]))
+    assert np.isnan(values[2])
+    assert values[[0, 1, 3]].tolist() == [1, 2, 3]
+    assert times[1] < time[2] < times[2]
+    yearly = np.array(["2021-08-01", "2022-08-01", "2023-08-01"], "datetime64[ns]")
+    time, values = _seasons(yearly, np.array([1.0, 2.0, 3.0]))
+    assert values.tolist() == [1, 2, 3]
