@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 import glaciercube
 from glaciercube import api
+from glaciercube.infer.checks import check_cube
+from glaciercube.model.zoo import card_of
 
 CARDS = ("extent", "facies")
 """The bundled networks that the commands run, in one reading of each block."""
@@ -30,7 +32,13 @@ def layers_of(cube: xr.Dataset, out: Path, *, overwrite: bool = False) -> xr.Dat
         Folder of `cube.zarr` and `layers.zarr`; blocks that are done stay as they are.
     overwrite : bool
         Whether stores of another input are replaced.
+
+    Raises
+    ------
+    SchemaError
+        If the cube lacks what the networks need; nothing is written then.
     """
+    check_cube(cube, [card_of(name) for name in CARDS])
     out.mkdir(parents=True, exist_ok=True)
     print(api.write(cube, out / "cube.zarr", overwrite=overwrite, progress=True))
     layers = api.predict(api.read(out / "cube.zarr"), CARDS)

@@ -141,7 +141,7 @@ def test_bands_the_network_needs(write_tif, tmp_path, capsys):
     assert map_command([path], tmp_path / "out") == 1
     said = capsys.readouterr().err
     assert "swir16" in said
-    assert not (tmp_path / "out" / "layers.zarr").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_input_into_the_same_folder_is_refused(write_tif, tmp_path, capsys):
