@@ -75,3 +75,17 @@ def test_versions_agree():
     import_line = (ROOT / "glaciercube" / "__init__.py").read_text()
     assert f'__version__ = "{project()["version"]}"' in import_line
     assert f"version: {project()['version']}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_hooks_run_the_tested_versions():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    revisions = {repo["repo"].rsplit("/", 1)[1]: repo["rev"] for repo in config["repos"]}
+    assert revisions == {
+        "ruff-pre-commit": f"v{pinned['ruff']}",
+        "nbstripout": pinned["nbstripout"],
+    }
