@@ -1,11 +1,13 @@
 """Where the stages meet: predict by name, inside outlines, and what may not be asked."""
 
 import json
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import xarray as xr
+from cards import make_card
 from shapely.geometry import box
 
 import glaciercube as gcube
@@ -83,3 +85,11 @@ def test_an_unknown_card_lists_the_bundled_ones(lazy_cube):
 def test_a_cube_without_the_bands_of_the_card(lazy_cube):
     with pytest.raises(SchemaError, match="swir16"):
         gcube.predict(lazy_cube.sel(band=["blue", "green", "red", "nir"]), "extent")
+
+
+def test_corrupt_weights_are_found_before_anything_is_computed(lazy_cube, tmp_path):
+    card = make_card(tmp_path, task="facies")
+    weights = Path(card.weights)
+    weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
+    with pytest.raises(WeightsError, match=r"need sha256 .*, found .*corrupt or another one"):
+        gcube.predict(lazy_cube, card)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 import glaciercube
 from glaciercube import api
-from glaciercube.infer.checks import check_cube
+from glaciercube.infer.checks import check_cards, check_cube
 from glaciercube.model.zoo import card_of
 
 CARDS = ("extent", "facies")
@@ -35,10 +35,13 @@ def layers_of(cube: xr.Dataset, out: Path, *, overwrite: bool = False) -> xr.Dat
 
     Raises
     ------
-    SchemaError
-        If the cube lacks what the networks need; nothing is written then.
+    SchemaError, WeightsError
+        If the cube lacks what the networks need, or their weights are corrupt; nothing is
+        written then.
     """
-    check_cube(cube, [card_of(name) for name in CARDS])
+    cards = [card_of(name) for name in CARDS]
+    check_cards(cards)
+    check_cube(cube, cards)
     out.mkdir(parents=True, exist_ok=True)
     print(api.write(cube, out / "cube.zarr", overwrite=overwrite, progress=True))
     layers = api.predict(api.read(out / "cube.zarr"), CARDS)

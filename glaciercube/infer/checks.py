@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -12,6 +13,7 @@ from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
 from glaciercube.infer.work import PROBABILITY
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
+from glaciercube.model.weights import check_weights_file
 
 SHARED = ("confidence", "valid_fraction")
 """Layers that any network gives."""
@@ -21,7 +23,9 @@ OF_TASK = {"facies": ("facies",), "extent": ("extent", "glacier_probability")}
 
 
 def check_cards(cards: Sequence[ModelCard]) -> None:
-    """Raise an error if cards cannot run together.
+    """Raise an error if cards cannot run together, or their weights are corrupt.
+
+    Weights that are not on this machine may be on the one that computes: not an error here.
 
     Raises
     ------
@@ -36,6 +40,8 @@ def check_cards(cards: Sequence[ModelCard]) -> None:
             f"predict needs cards of different tasks, found {listed}; run it once for each"
         )
     for card in cards:
+        if Path(card.weights).is_file():
+            check_weights_file(card.weights, card.sha256)
         if not card.exact:
             warnings.warn(
                 f"{card.name} is not exact under tiling, so that its result depends on the "

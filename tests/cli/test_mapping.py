@@ -1,15 +1,18 @@
 """`map` on a user's own GeoTIFFs: five real summers, and everything that may be wrong."""
 
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 import xarray as xr
+from cards import make_card
 from rasterio.transform import from_origin
 
 import glaciercube as gcube
-from glaciercube.cli import main
+from glaciercube.cli import main, steps
 from glaciercube.indices import snow_by_thresholds
 from glaciercube.metrics import iou
 
@@ -149,3 +152,14 @@ def test_another_input_into_the_same_folder_is_refused(write_tif, tmp_path, caps
     other = write_tif("scene_20210201.tif")
     assert map_command([other], tmp_path / "out") == 1
     assert "overwrite" in capsys.readouterr().err
+
+
+def test_a_corrupt_weights_file(write_tif, tmp_path, monkeypatch, capsys):
+    (tmp_path / "cards").mkdir()
+    card = make_card(tmp_path / "cards", task="extent")
+    Path(card.weights).write_bytes(b"not weights")
+    monkeypatch.setattr(steps, "CARDS", (card, "facies"))
+    path = write_tif("scene_20200201.tif")
+    assert map_command([path], tmp_path / "out") == 1
+    assert "corrupt or another one" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
