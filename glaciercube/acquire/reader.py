@@ -3,6 +3,7 @@
 import random
 import re
 import time
+import warnings
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,9 +11,14 @@ from urllib.parse import urlsplit
 import rasterio
 from odc.geo.geobox import GeoBox
 from odc.loader import RasterLoadParams, RasterSource, RioDriver, RioReader
+from rasterio.errors import NotGeoreferencedWarning
 
 from glaciercube import grid, optional
 from glaciercube.errors import AcquireError
+
+# Warping arrays in threads, rasterio now and then says that its own scratch file has no
+# georeference, which is true and means nothing.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module="rasterio.warp")
 
 TRIES = 4
 """Reads of one block at most, before it is given up."""

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import features, warp
 from shapely.geometry import shape as geometry_of
 from shapely.geometry.base import BaseGeometry
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from glaciercube.errors import SchemaError, StoreError
 from glaciercube.grid import WGS84

@@ -12,7 +12,7 @@ import xbatcher
 from glaciercube import schema
 from glaciercube.errors import SchemaError
 
-VERSION = 4
+VERSION = 5
 """Of how scenes are drawn; patches cached by another version are not used."""
 
 

@@ -41,6 +41,16 @@ DEBRIS = (0.4, 1.0)
 """How much of the lower glacier debris covers in half of the scenes that teach facies; debris
 would be too rare to learn otherwise."""
 
+FRESH = 1 / 3
+"""Share of scenes on which new snow has fallen."""
+
+FINE = np.float32(0.2)
+"""Most that fine snow reflects at 1.6 and 2.2 um (1); after the modelled albedo of grains of
+50 um (Wiscombe & Warren 1980), read off roughly and not checked against the paper."""
+
+DUSTING = 0.4
+"""Most of firn and ice that a snowfall covers in part."""
+
 TRIES = 6
 """Landscapes drawn until one fits `GLACIER_SHARE`; the last is taken as it is."""
 
@@ -101,6 +111,8 @@ def scene(
     }
     if task == "extent":
         conditions["snowline_m"] = late_snowline(landscape, generator)
+    if generator.random() < FRESH:
+        materials = with_fresh_snow(materials, generator)
     seen = render(landscape, materials, rng=generator, **conditions)
     return xr.Dataset(
         {
@@ -151,6 +163,36 @@ def with_rock(landscape: Landscape, generator: np.random.Generator) -> Landscape
         return landscape
     rock = field > np.quantile(field[ever], 1 - generator.uniform(*ROCK_SHARE))
     return replace(landscape, lasts=np.where(rock, np.float32(NEVER), landscape.lasts))
+
+
+def with_fresh_snow(
+    materials: Mapping[str, np.ndarray], generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return materials after a snowfall: fine grains, and a dusting on firn and ice.
+
+    Parameters
+    ----------
+    materials : mapping of str to array (n, band)
+        Reflectance (1).
+    generator : numpy Generator
+
+    Notes
+    -----
+    The measured spectra are of summer snow, whose coarse grains are black in the short-wave
+    infrared. Fresh fine grains reflect several times as much there (Wiscombe & Warren 1980);
+    by how much is drawn at random up to `FINE`.
+    """
+    factor = generator.uniform(1.5, 8)
+    snow = materials["snow"].copy()
+    for band in ("swir16", "swir22"):
+        at = SENTINEL_2_L2A.names.index(band)
+        snow[:, at] = np.maximum(snow[:, at], np.minimum(factor * snow[:, at], FINE))
+    out = {**materials, "snow": snow}
+    for name in ("firn", "ice"):
+        share = np.float32(generator.uniform(0, DUSTING))
+        dust = snow[generator.integers(len(snow), size=len(materials[name]))]
+        out[name] = share * dust + (1 - share) * materials[name]
+    return out
 
 
 def late_snowline(landscape: Landscape, generator: np.random.Generator) -> float:
