@@ -111,7 +111,7 @@ def scene(
     }
     if task == "extent":
         conditions["snowline_m"] = late_snowline(landscape, generator)
-    if generator.random() < FRESH:
+    if task == "extent" and generator.random() < FRESH:
         materials = with_fresh_snow(materials, generator)
     seen = render(landscape, materials, rng=generator, **conditions)
     return xr.Dataset(
@@ -180,7 +180,8 @@ def with_fresh_snow(
     -----
     The measured spectra are of summer snow, whose coarse grains are black in the short-wave
     infrared. Fresh fine grains reflect several times as much there (Wiscombe & Warren 1980);
-    by how much is drawn at random up to `FINE`.
+    by how much is drawn at random up to `FINE`. For extent alone: what is dusted stays
+    glacier, but is no longer plain ice or firn.
     """
     factor = generator.uniform(1.5, 8)
     snow = materials["snow"].copy()
