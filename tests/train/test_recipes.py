@@ -38,7 +38,7 @@ def test_a_recipe_writes_weights_and_a_card_that_fit(tiny, name, tmp_path):
     read = read_card(tmp_path / "out" / f"{name}.json")
     assert read == card
     network = network_of(read)
-    assert network.halo == read.halo == 31
+    assert network.halo == read.halo == sum(recipes.RECIPES[name].dilations)
     scores = loop.scores_of(network, np.zeros((1, 6, 40, 40), np.float32))
     assert scores.shape == (1, len(read.categories), 40, 40)
     assert read.training["steps"] == 3
