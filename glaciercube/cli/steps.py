@@ -74,7 +74,7 @@ def products_of(layers: xr.Dataset, glaciers: gpd.GeoDataFrame | None, out: Path
         api.outlines(yearly, within=glaciers).to_parquet(path, write_covering_bbox=True)
 
     def series_file(path):
-        series.load().to_dataframe().to_csv(path)
+        series.load().drop_vars("spatial_ref", errors="ignore").to_dataframe().to_csv(path)
 
     def map_file(path):
         _save(api.plot(yearly, layer="extent", outlines=glaciers), path)
