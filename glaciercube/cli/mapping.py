@@ -3,6 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
+import pandas as pd
+
 from glaciercube import api
 from glaciercube.cli import steps
 
@@ -14,10 +16,10 @@ def run(options: Namespace) -> None:
     glaciers = api.read_outlines(options.outlines) if options.outlines else None
     layers = steps.layers_of(cube, out, overwrite=options.overwrite)
     steps.products_of(layers, glaciers, out)
-    print(_table(api.summarize(layers, glaciers).load()))
+    print(_table(pd.read_csv(out / "series.csv")))
 
 
 def _table(series):
     columns = ["area", "area_uncertainty", "area_probability", "observed_fraction", "reason"]
-    frame = series[columns].to_dataframe()[columns].round(3)
-    return "\nGlacier area (km2) by date:\n" + frame.to_string()
+    frame = series.set_index(["glacier", "time"])[columns].round(3)
+    return "\nGlacier area (km2) by date:\n" + frame.to_string(na_rep="-")

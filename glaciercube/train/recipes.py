@@ -18,7 +18,7 @@ from glaciercube.model.weights import sha256_of
 from glaciercube.train import evaluation, loop, spectra
 from glaciercube.train.augmentation import Augmentation
 from glaciercube.train.samples import Patches, cached, make_patches
-from glaciercube.train.scenes import simulated
+from glaciercube.train.scenes import FINE, simulated
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 """Bands that Sentinel-2 and Landsat 4-9 both measure."""
@@ -49,6 +49,15 @@ class Recipe:
     scenes: int = 400
     held_out_scenes: int = 60
 
+
+NEW_SNOW: Mapping[str, str] = MappingProxyType(
+    {
+        "extent": "a third of the scenes: measured snow made brighter in the short-wave infrared "
+        f"(up to {FINE:.1f}, an assumption not checked against its source) and dusted on ice",
+        "facies": "none beyond the measured spectra, which are of summer snow",
+    }
+)
+"""What the cards say of new snow; see `glaciercube.train.scenes.with_fresh_snow`."""
 
 _LIMITS = (
     "Trained on simulated scenes only; no image of a glacier was among them.",
@@ -284,6 +293,7 @@ def _training(recipe, schedule, train, losses):
             },
             {"name": "typical values of glaciercube.simulate.materials (vegetation, cloud)"},
         ],
+        "new_snow": NEW_SNOW[recipe.task],
         "normalisation": "none: the network takes logarithms and normalised differences itself",
         "steps": schedule.steps,
         "batch": schedule.batch,
