@@ -13,6 +13,12 @@ from glaciercube.errors import SchemaError
 NODATA = 255
 """Code of a pixel that was not observed, in every class layer."""
 
+DAYS = "days since 1970-01-01"
+"""Unit of dates held by pixels."""
+
+NO_DAY = np.iinfo(np.int32).min
+"""Where a pixel has no date."""
+
 GRID_DIMS = ("y", "x")
 TIME_DIMS = ("time", "y", "x")
 
@@ -145,10 +151,26 @@ CUBE_MORE: Mapping[str, Variable] = MappingProxyType(
         "cloud_shadow": _FLAG,
         "snow": _FLAG,
         "water": _FLAG,
+        "read_failed": _FLAG,
         "elevation": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
+        "slope": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),
+        "aspect": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),
+        "glacier_distance": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
+        "hillshade": Variable(dims=TIME_DIMS, dtype="float32", units="1"),
+        "cast_shadow": _FLAG,
+        "acquired": Variable(dims=TIME_DIMS, dtype="int32", units=DAYS),
     }
 )
-"""What a cube may have: the provider's opinion, and terrain."""
+"""What a cube may have: the provider's opinion, what could not be read, terrain, and the date
+a composite's pixels are from."""
+
+RADAR_CUBE: Mapping[str, Variable] = MappingProxyType(
+    {
+        "backscatter": Variable(dims=("time", "band", "y", "x"), dtype="float32", units="1"),
+        "valid": _FLAG,
+    }
+)
+"""What every radar cube has: terrain-corrected gamma nought in linear units."""
 
 LAYERS: Mapping[str, Variable] = MappingProxyType(
     {
@@ -167,7 +189,9 @@ LAYERS: Mapping[str, Variable] = MappingProxyType(
 )
 """What `predict` may give."""
 
-VARIABLES: Mapping[str, Variable] = MappingProxyType({**CUBE, **CUBE_MORE, **LAYERS})
+VARIABLES: Mapping[str, Variable] = MappingProxyType(
+    {**CUBE, **CUBE_MORE, **RADAR_CUBE, **LAYERS}
+)
 
 
 def check(dataset: xr.Dataset, schema: Mapping[str, Variable], name: str) -> None:
