@@ -1,4 +1,4 @@
-"""The command line: `python -m glaciercube demo | map | train`, a thin layer over the verbs."""
+"""The command line: `python -m glaciercube demo | map | sensors | train`, thin over the verbs."""
 
 import argparse
 import sys
@@ -43,6 +43,7 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
     _add_demo(commands)
     _add_map(commands)
+    _add_sensors(commands)
     _add_train(commands)
     return parser
 
@@ -76,6 +77,17 @@ def _add_map(commands):
     )
     files.add_argument("--outlines", metavar="FILE", help="glacier outlines to report by glacier")
     files.add_argument("--overwrite", action="store_true", help="replace stores of another input")
+
+
+def _add_sensors(commands):
+    table = commands.add_parser("sensors", help="the satellites that are known")
+    table.set_defaults(module="sensors")
+    table.add_argument(
+        "--check",
+        metavar="DIR",
+        help="say for each STAC document of a folder which sensor it is of, whether its bands are "
+        "found and which offset it declares, or why it is refused",
+    )
 
 
 def _add_train(commands):

@@ -135,7 +135,7 @@ def _band_asset(band: Band, baseline: str, grids: dict[float, GeoBox]) -> pystac
         ],
         "raster:bands": [
             {
-                "nodata": SENTINEL_2_L2A.nodata,
+                "nodata": SENTINEL_2_L2A.nodata[0],
                 "data_type": "uint16",
                 "spatial_resolution": int(band.resolution),
                 "scale": SENTINEL_2_L2A.scale,
