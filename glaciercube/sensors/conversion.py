@@ -22,7 +22,7 @@ _BASELINE = (
 )
 _NAMES_OF_PRODUCTS = ("s2:product_uri", "sentinel:product_id", "s2:tile_id", "s2:granule_id")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?!\d)")
-_SUN_ELEVATION = ("view:sun_elevation", "eo:sun_elevation")
+_SUN_ELEVATION = ("view:sun_elevation", "eo:sun_elevation", "SUN_ELEVATION")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,10 @@
-"""The table of sensors, and the offsets that items declare."""
+"""The offsets and scales that items declare."""
 
 import json
+import math
 import re
 
+import numpy as np
 import pytest
 
 from glaciercube.errors import SensorError
@@ -11,46 +13,11 @@ from glaciercube.sensors import (
     SENTINEL_2_L1C,
     SENTINEL_2_L2A,
     declared_offset,
+    linear_of,
     processing_baseline,
-    sensor_of,
+    sun_elevation,
 )
-
-NAME = re.compile(r"[a-z]+[0-9]*")
-FLAGS = {"defect", "cloud", "cloud_shadow", "snow", "water"}
-
-
-@pytest.mark.parametrize("sensor", SENSORS.values(), ids=list(SENSORS))
-def test_every_row_is_complete(sensor):
-    assert SENSORS[sensor.name] is sensor
-    assert sensor.level in ("surface", "top-of-atmosphere")
-    assert 0 < sensor.scale < 1e-2
-    assert len(set(sensor.names)) == len(sensor.bands)
-    keys = [key for band in sensor.bands for key in band.keys]
-    assert len(set(keys)) == len(keys), "a key that two bands share could not be told"
-    assert set(sensor.dark) <= set(sensor.names)
-    for band in sensor.bands:
-        assert NAME.fullmatch(band.name)
-        assert band.name in band.keys
-        assert 0.4 < band.wavelength < 2.5
-        assert band.resolution in (10, 20, 30, 60)
-        assert sensor.band(band.name) is band
-    waves = [band.wavelength for band in sensor.bands]
-    assert waves == sorted(waves)
-    if sensor.quality is not None:
-        assert set(sensor.quality.flags) <= FLAGS
-        assert sensor.quality.kind in ("classes", "bits")
-
-
-def test_no_collection_is_of_two_sensors():
-    collections = [name for sensor in SENSORS.values() for name in sensor.collections]
-    assert len(set(collections)) == len(collections)
-
-
-def test_unknown_names_list_the_right_ones():
-    with pytest.raises(SensorError, match=r"unknown sensor 'spot'; there are \['sentinel-2-l1c'"):
-        sensor_of("spot")
-    with pytest.raises(SensorError, match=r"sentinel-2-l2a has no band 'red2'; it has \['blue', "):
-        SENTINEL_2_L2A.band("red2")
+from glaciercube.sensors.conversion import raster_extension
 
 
 @pytest.mark.parametrize("sensor", [SENTINEL_2_L1C, SENTINEL_2_L2A], ids=lambda s: s.name)
@@ -73,6 +40,9 @@ def test_unknown_names_list_the_right_ones():
         ({"s2:processing_baseline": None}, None),
         ({"datetime": "2024-01-01T00:00:00Z"}, None),
         ({}, None),
+        ({"sentinel:product_id": "S2A_MSIL2A_20200714T115221_N0214_R123_T28QCH"}, 0),
+        ({"s2:product_uri": "S2B_MSIL2A_20250731T130249_N0511_R095_T24MWV.SAFE"}, -1000),
+        ({"s2:tile_id": "S2B_OPER_MSI_L2A_TL_2BPS_20250731T132745_A043879_T24MWV_N05.11"}, -1000),
     ],
 )
 def test_the_baseline_tells_the_offset_and_never_the_date(sensor, properties, offset):
@@ -130,13 +100,62 @@ def test_offsets_of_all_real_items(real_data):
     assert compared >= 35
 
 
-def test_real_items_of_known_collections_hold_all_bands(real_data):
-    checked = 0
-    for path, document in documents(real_data("stac-items")):
-        for sensor in SENSORS.values():
-            if document.get("collection") in sensor.collections:
-                checked += 1
-                for band in sensor.bands:
-                    held = [key for key in band.keys if key in document["assets"]]
-                    assert held, f"{path.name} lacks {band.name}"
-    assert checked >= 30
+def test_the_raster_extension_counts_last_as_catalogues_keep_it_for_shifted_pixels_only():
+    asset = {"raster:bands": [{"scale": 1e-4, "offset": -0.1}]}
+    harmonised = {"s2:processing_baseline": "05.11", "earthsearch:boa_offset_applied": True}
+    assert declared_offset(SENTINEL_2_L2A, harmonised, asset) == 0
+    assert declared_offset(SENTINEL_2_L2A, {}, asset) == -1000
+    assert declared_offset(SENTINEL_2_L2A, {}, {"raster:scale": 1e-4, "raster:offset": 0}) == 0
+    assert raster_extension({"bands": [{"raster:scale": 2.0, "raster:offset": 1.0}]}) == (2.0, 1.0)
+    assert raster_extension(None) == (None, None)
+
+
+def green(name, properties=None, asset=None):
+    row = SENSORS[name]
+    return linear_of(row, properties or {}, row.band("green"), asset)
+
+
+@pytest.mark.parametrize("name", ["landsat-tm-c2-l2", "landsat-etm-c2-l2", "landsat-oli-c2-l2"])
+def test_landsat_level_2_is_the_same_for_every_instrument(name):
+    linear = green(name)
+    # USGS: 0.0000275 x DN - 0.2; the valid range 7273 to 43636 is 0 to 1.
+    values = (np.array([7273, 43636]) + linear.offset) * linear.scale
+    np.testing.assert_allclose(values, [0, 1], atol=1e-5)
+
+
+def test_top_of_atmosphere_is_divided_by_the_sine_of_the_suns_elevation():
+    linear = green("landsat-oli-c2-l1", {"view:sun_elevation": 30.0})
+    # USGS: (0.00002 x DN - 0.1) / sin(sun elevation)
+    assert math.isclose((10_000 + linear.offset) * linear.scale, (0.2 - 0.1) / 0.5, rel_tol=1e-9)
+
+
+def test_older_instruments_need_the_factors_of_the_scene():
+    sun = {"view:sun_elevation": 90.0}
+    asset = {"raster:bands": [{"scale": 1.3e-3, "offset": -0.004}]}
+    linear = green("landsat-tm-c2-l1", sun, asset)
+    assert math.isclose((100 + linear.offset) * linear.scale, 0.13 - 0.004, rel_tol=1e-9)
+    with pytest.raises(
+        SensorError, match=r"landsat-tm-c2-l1 needs the factors .*'green' states no"
+    ):
+        green("landsat-tm-c2-l1", sun)
+
+
+@pytest.mark.parametrize("properties", [{}, {"view:sun_elevation": -30.7}])
+def test_without_a_sun_there_is_no_reflectance(properties):
+    found = properties.get("view:sun_elevation")
+    with pytest.raises(SensorError, match=f"sun above the horizon, the item states {found}"):
+        green("landsat-oli-c2-l1", properties)
+
+
+def test_an_undeclared_offset_is_not_guessed():
+    assert green("sentinel-2-l2a") is None
+    assert green("sentinel-2-l2a", {"s2:processing_baseline": "05.00"}).told_by == (
+        "s2:processing_baseline"
+    )
+
+
+def test_the_sun_stands_where_any_version_says():
+    assert sun_elevation({"view:sun_elevation": 12.5}) == 12.5
+    assert sun_elevation({"eo:sun_elevation": 12.5}) == 12.5
+    assert sun_elevation({"s2:mean_solar_zenith": 77.5}) == 12.5
+    assert sun_elevation({}) is None
