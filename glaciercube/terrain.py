@@ -1,15 +1,26 @@
 """Slope, aspect, illumination and cast shadow of a terrain; NumPy in, NumPy out."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 GRAZE = 1e-6
 """A ray that passes a pixel's centre this near (pixels) passes through it."""
 
+TILE = 128
+"""Rows and columns (pixels) whose rays march together: few enough to stay in the processor's
+cache, and the higher their own lowest pixel, the sooner all of them are above the terrain."""
+
+SLACK_M = 0.01
+"""Rays march on until they are this far (m) above all terrain, well beyond float32's rounding."""
+
+LOOK = 16
+"""Steps of a ray between two looks at which pixels still are in the sun."""
+
 
 def slope_aspect(
-    elevation: np.ndarray, step_x: float, step_y: float
+    elevation: np.ndarray, step_x: float | np.ndarray, step_y: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return slope and aspect of an elevation grid.
 
@@ -17,9 +28,10 @@ def slope_aspect(
     ----------
     elevation : array (y, x)
         Elevation (m), NaN where unknown.
-    step_x, step_y : float
+    step_x, step_y : float or array (y, 1)
         From one column, one row, to the next (m), signed as in a GeoBox's `resolution`:
-        `step_y` is negative where rows run south, as they mostly do.
+        `step_y` is negative where rows run south, as they mostly do. By row where the
+        length of a degree changes with latitude.
 
     Returns
     -------
@@ -96,6 +108,9 @@ def cast_shadow(
     step: float | tuple[float, float],
     sun_azimuth: float,
     sun_elevation: float,
+    *,
+    within: tuple[slice, slice] | None = None,
+    reach_m: float = math.inf,
 ) -> np.ndarray:
     """Return where terrain hides the sun.
 
@@ -108,18 +123,25 @@ def cast_shadow(
         `slope_aspect`.
     sun_azimuth, sun_elevation : float
         Degrees clockwise from north, degrees above the horizon.
+    within : (slice, slice), optional
+        Rows and columns to return; those around them only cast. All if None.
+    reach_m : float
+        Terrain farther away (m, horizontally) hides nothing.
 
     Returns
     -------
     array (y, x), bool
         True where the ray to the sun meets higher terrain within the grid. A void hides
-        nothing and is False itself; what lies beyond the grid hides nothing. All True if
-        the sun is not above the horizon.
+        nothing and is False itself, nor is anything known between a void and its
+        neighbour; what lies beyond the grid hides nothing. All True if the sun is not
+        above the horizon.
 
     Notes
     -----
     Every pixel marches towards the sun, one row or column a step, with heights
-    interpolated linearly between the two pixels the ray passes.
+    interpolated linearly between the two pixels the ray passes. What one pixel gets
+    depends on no other, so a part of a grid gets what the whole gets there, if it has all
+    terrain that can cast on it.
 
     Examples
     --------
@@ -128,50 +150,97 @@ def cast_shadow(
     >>> cast_shadow(wall, 10, 90, 45)
     array([[False, False,  True,  True, False, False]])
     """
-    if sun_elevation <= 0:
-        return ~np.isnan(elevation)
+    rows, columns = within or (slice(None), slice(None))
+    heights = np.asarray(elevation, np.float32)
+    known = ~np.isnan(heights[rows, columns])
+    if sun_elevation <= 0 or not known.any():
+        return known
     step_x, step_y = step if isinstance(step, tuple) else (step, -step)
-    columns = math.sin(math.radians(sun_azimuth)) / step_x
-    rows = math.cos(math.radians(sun_azimuth)) / step_y
-    length = 1 / max(abs(columns), abs(rows))  # metres per step of one row or column
-    rise = length * math.tan(math.radians(sun_elevation))
-    heights = np.where(np.isnan(elevation), -np.inf, elevation).astype(np.float32)
-    measured = np.isfinite(heights)
-    hidden = np.zeros(heights.shape, bool)
-    if not measured.any():
-        return hidden
-    relief = float(heights[measured].max() - heights[measured].min())
-    void = np.float32(heights[measured].min() - 1)
-    heights[~measured] = void
-    if abs(columns) >= abs(rows):
-        _march(heights, hidden, rows * length, int(np.sign(columns)), relief, rise)
+    across = math.sin(math.radians(sun_azimuth)) / step_x
+    down = math.cos(math.radians(sun_azimuth)) / step_y
+    length = 1 / max(abs(across), abs(down))  # metres per step of one row or column
+    spans = [
+        range(*part.indices(size))
+        for part, size in zip((rows, columns), heights.shape, strict=True)
+    ]
+    hidden = np.zeros(known.shape, bool)
+    if abs(across) >= abs(down):
+        ahead, drift, turned = across, down * length, (heights, hidden)
     else:
-        _march(heights.T, hidden.T, columns * length, int(np.sign(rows)), relief, rise)
-    return hidden & measured
+        ahead, drift, turned = down, across * length, (heights.T, hidden.T)
+        spans.reverse()
+    rays = _Rays(
+        drift=drift,
+        direction=1 if ahead > 0 else -1,
+        rise=length * math.tan(math.radians(sun_elevation)),
+        steps=int(min(reach_m / length + GRAZE, max(heights.shape))),
+    )
+    _march(*turned, (spans[0].start, spans[1].start), rays)
+    return hidden & known
 
 
-def _march(heights, hidden, drift, direction, relief, rise):
-    """Mark in `hidden` what lies in shadow; rays go along axis 1 and drift along axis 0."""
+@dataclass(frozen=True, kw_only=True)
+class _Rays:
+    """How rays run: along axis 1, one column a step."""
+
+    drift: float
+    """Rows per step."""
+
+    direction: int
+    """Columns per step: 1 or -1."""
+
+    rise: float
+    """Metres per step."""
+
+    steps: int
+    """At most."""
+
+
+def _march(heights, hidden, corner, rays):
+    """Mark in `hidden`, whose first pixel is at `corner` of `heights`, what lies in shadow."""
+    beyond = _highest_beyond(heights, rays.direction)
+    for row in range(0, hidden.shape[0], TILE):
+        for column in range(0, hidden.shape[1], TILE):
+            tile = hidden[row : row + TILE, column : column + TILE]
+            place = (corner[0] + row, corner[1] + column)
+            _march_tile(heights, tile, place, beyond, rays)
+
+
+def _highest_beyond(heights, direction):
+    """Return the highest terrain at each column or farther on (m)."""
+    top = np.fmax.reduce(heights, axis=0, initial=-np.inf).astype(np.float64)
+    return np.maximum.accumulate(top[::-direction])[::-direction]
+
+
+def _march_tile(heights, hidden, place, beyond, rays):
+    (row, column), (height, width) = place, hidden.shape
     rows, columns = heights.shape
-    for number in range(1, columns):
-        if number * rise > relief:
+    own = heights[row : row + height, column : column + width]
+    lowest = _lowest_in_sun(own, hidden)
+    for number in range(1, rays.steps + 1):
+        if number % LOOK == 0:
+            lowest = _lowest_in_sun(own, hidden)
+        shift = math.floor(number * rays.drift + GRAZE)
+        share = number * rays.drift - shift
+        between = share > GRAZE
+        low, high = max(row, -shift), min(row + height, rows - shift - between)
+        ahead = number * rays.direction
+        left, right = max(column, -ahead), min(column + width, columns - ahead)
+        if low >= high or left >= right:
             return
-        shift = math.floor(number * drift + GRAZE)
-        share = np.float32(number * drift - shift) if number * drift - shift > GRAZE else 0
-        near = _overlap(rows, shift)
-        far = _overlap(rows, shift + (share > 0))
-        low, high = max(near[0], far[0]), min(near[1], far[1])
-        if low >= high:
+        nearest = left + ahead if rays.direction > 0 else right - 1 + ahead
+        if beyond[nearest] + SLACK_M <= lowest + number * rays.rise:
             return
-        here = slice(number, columns) if direction < 0 else slice(0, columns - number)
-        there = slice(0, columns - number) if direction < 0 else slice(number, columns)
+        there = slice(left + ahead, right + ahead)
         ray = heights[low + shift : high + shift, there]
-        if share > 0:
-            next_ray = heights[low + shift + 1 : high + shift + 1, there]
-            ray = ray + (next_ray - ray) * share
-        hidden[low:high, here] |= ray > heights[low:high, here] + np.float32(number * rise)
+        if between:
+            ray = ray + (heights[low + shift + 1 : high + shift + 1, there] - ray) * np.float32(
+                share
+            )
+        here = slice(low - row, high - row), slice(left - column, right - column)
+        hidden[here] |= ray > own[here] + np.float32(number * rays.rise)
 
 
-def _overlap(size, shift):
-    """Return the first and last + 1 index whose shifted index lies within the axis."""
-    return max(0, -shift), min(size, size - shift)
+def _lowest_in_sun(heights, hidden):
+    """Return the height (m) of the lowest pixel not in shadow so far, infinite if none is."""
+    return float(np.fmin.reduce(heights, axis=None, where=~hidden, initial=np.inf))

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from glaciercube import terrain
 from glaciercube.terrain import cast_shadow, hillshade, slope_aspect
 
 
@@ -141,3 +142,96 @@ def test_with_the_sun_down_all_is_in_shadow():
     shadow = cast_shadow(heights, 10, 90, 0)
     assert shadow.sum() == 5
     assert not shadow[0, 0]
+
+
+def rough(seed=4, shape=(300, 340)):
+    return np.random.default_rng(seed).normal(0, 1, shape).cumsum(0).cumsum(1) + 2000
+
+
+@pytest.mark.parametrize("azimuth", [10, 100, 160, 225, 300])
+@pytest.mark.parametrize(("rows", "columns"), [((90, 131), (40, 300)), ((140, 160), (150, 151))])
+def test_a_part_gets_what_the_whole_gets_there(azimuth, rows, columns):
+    heights = rough()
+    heights[100:110, 200:230] = np.nan
+    whole = cast_shadow(heights, 10, azimuth, 12)
+    part = cast_shadow(heights, 10, azimuth, 12, within=(slice(*rows), slice(*columns)))
+    assert whole.any()
+    assert (part == whole[slice(*rows), slice(*columns)]).all()
+
+
+@pytest.mark.parametrize("azimuth", [30, 250])
+@pytest.mark.parametrize("tile", [7, 64, 1000])
+def test_how_many_rays_march_together_does_not_matter(azimuth, tile, monkeypatch):
+    expected = cast_shadow(rough(), 10, azimuth, 8)
+    monkeypatch.setattr(terrain, "TILE", tile)
+    monkeypatch.setattr(terrain, "LOOK", 3)
+    assert (cast_shadow(rough(), 10, azimuth, 8) == expected).all()
+
+
+@pytest.mark.parametrize(("reach_m", "length"), [(0, 0), (50, 5), (59.9, 5), (60, 6), (1e9, 20)])
+def test_terrain_beyond_reach_hides_nothing(reach_m, length):
+    ramp = np.zeros((1, 40))
+    ramp[0, 20:] = 200.0  # hides 20 pixels of 10 m from a sun of 45 degrees
+    shadow = cast_shadow(ramp, 10, 90, 45, reach_m=reach_m)
+    assert int(shadow.sum()) == min(length, 19)  # the twentieth just sees the sun
+
+
+def test_what_lies_between_a_void_and_its_neighbour_hides_nothing():
+    # The ray from the lower left runs between the pixels of a row; one of them is a void.
+    heights = np.zeros((4, 4))
+    heights[1] = 100.0
+    heights[1, 1] = np.nan
+    azimuth = math.degrees(math.atan2(0.25, 1))
+    assert cast_shadow(heights, 10, azimuth, 30)[3].tolist() == [False, False, True, False]
+
+
+def test_steps_by_row_are_those_of_the_row():
+    heights = np.tile(np.arange(6.0) * 10, (5, 1))
+    steps = np.array([[10.0], [20.0], [10.0], [5.0], [10.0]])
+    slope, aspect = slope_aspect(heights, steps, -10.0)
+    expected = np.degrees(np.arctan(10 / steps))
+    np.testing.assert_allclose(slope, np.broadcast_to(expected, slope.shape), atol=1e-3)
+    np.testing.assert_allclose(aspect, 270, atol=1e-3)
+
+
+def gaussian_hill(step, size=201, height=800.0, width=600.0):
+    """Return a hill, and its exact slope and aspect (degree)."""
+    centre = (np.arange(size) - size // 2) * step
+    x, y = np.meshgrid(centre, -centre)
+    heights = height * np.exp(-(x**2 + y**2) / (2 * width**2))
+    east, north = -heights * x / width**2, -heights * y / width**2
+    slope = np.degrees(np.arctan(np.hypot(east, north)))
+    return heights, slope, np.degrees(np.arctan2(-east, -north)) % 360
+
+
+@pytest.mark.parametrize(("step", "error"), [(40, 0.5), (20, 0.13), (10, 0.035)])
+def test_slope_of_a_hill_nears_the_exact_one_with_the_square_of_the_step(step, error):
+    heights, slope, aspect = gaussian_hill(step, size=4000 // step + 1)
+    found, direction = slope_aspect(heights, step, -step)
+    inner = np.s_[1:-1, 1:-1]
+    assert np.abs(found - slope)[inner].max() < error
+    turn = (direction - aspect + 180) % 360 - 180
+    steep = (slope > 1) & (found > 1)
+    assert np.abs(turn)[inner][steep[inner]].max() < 4 * error
+
+
+@pytest.mark.parametrize("azimuth", [0, 37, 90, 145, 260])
+def test_the_shadow_of_a_cone_has_the_outline_of_tangents_from_its_tip(azimuth):
+    step, height, radius, sun_elevation = 10.0, 500.0, 400.0, 20.0
+    centre = (np.arange(401) - 200) * step
+    x, y = np.meshgrid(centre, -centre)
+    heights = np.maximum(0, height * (1 - np.hypot(x, y) / radius))
+    shadow = cast_shadow(heights, step, azimuth, sun_elevation)
+    # On the plain: within the triangle of the tip's shadow and the two tangents to the base.
+    sun = np.array([math.sin(math.radians(azimuth)), math.cos(math.radians(azimuth))])
+    away, aside = -(x * sun[0] + y * sun[1]), x * sun[1] - y * sun[0]
+    length = height / math.tan(math.radians(sun_elevation))
+    half = math.asin(radius / length)
+    touch = radius * math.sin(half)  # how far behind the tip the tangents leave the base
+    inside = (away > touch) & (np.abs(aside) < (length - away) * math.tan(half))
+    plain = (np.hypot(x, y) > radius) & (np.abs(x) < 1950) & (np.abs(y) < 1950)
+    wrong = plain & (shadow != inside)
+    edge = np.abs(np.abs(aside) - (length - away) * math.tan(half)) * math.cos(half) < 2 * step
+    near_base = np.abs(np.hypot(x, y) - radius) < 2 * step
+    assert (plain & inside).sum() > 1000
+    assert not (wrong & ~edge & ~near_base).any()
