@@ -1,24 +1,12 @@
-"""The grid everything lies on: a thin layer over odc-geo's GeoBox."""
+"""The grid of data: reading it, comparing it, and the area of its pixels."""
 
-import math
-from typing import Any
-
-import geopandas as gpd
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from pyproj import Geod
-from shapely.geometry import box
-from shapely.geometry.base import BaseGeometry
 
 from glaciercube.errors import GridError
-
-WGS84 = "EPSG:4326"
-
-ON_EDGE = 1e-6
-"""An area that ends this close to an edge of pixels ends there (pixels); in floats 10.7 / 0.001
-is a little less than 10700."""
 
 
 def grid_of(data: xr.Dataset | xr.DataArray, name: str = "the data") -> GeoBox:
@@ -117,75 +105,6 @@ def crs_name(geobox: GeoBox) -> str:
     if geobox.crs is None:
         return "no CRS"
     return f"EPSG:{geobox.crs.epsg}" if geobox.crs.epsg else str(geobox.crs.proj.name)
-
-
-def grid_around(area: Any, resolution: float, crs: Any = None) -> GeoBox:
-    """Return the grid that covers an area, its pixels on multiples of the resolution.
-
-    Parameters
-    ----------
-    area : GeoDataFrame, GeoBox, shapely geometry or (west, south, east, north)
-        A geometry or box without CRS is longitude and latitude.
-    resolution : float
-        Pixel size (m; degrees if `crs` is geographic).
-    crs : optional
-        Of the grid; the UTM zone of the area's centre if None.
-
-    Returns
-    -------
-    GeoBox
-        Anchored at coordinate (0, 0) of its CRS, so that grids of neighbouring areas and
-        of other sensors share pixels.
-
-    Raises
-    ------
-    GridError
-        If the area is empty or has no CRS.
-    """
-    frame = area_frame(area)
-    target = crs if crs is not None else frame.estimate_utm_crs()
-    west, south, east, north = frame.to_crs(target).total_bounds
-    low_x, low_y = (math.floor(edge / resolution + ON_EDGE) for edge in (west, south))
-    high_x, high_y = (math.ceil(edge / resolution - ON_EDGE) for edge in (east, north))
-    bounds = (low_x * resolution, low_y * resolution, high_x * resolution, high_y * resolution)
-    return GeoBox.from_bbox(bounds, str(target), resolution=resolution)
-
-
-def area_frame(area: Any) -> gpd.GeoDataFrame:
-    """Return an area, however given, as a GeoDataFrame with a CRS.
-
-    Parameters
-    ----------
-    area : GeoDataFrame, GeoSeries, GeoBox, shapely geometry or (west, south, east, north)
-        A geometry or box without CRS is longitude and latitude.
-
-    Raises
-    ------
-    GridError
-        If it is empty, has no CRS, or is something else.
-    """
-    if isinstance(area, GeoBox):
-        if area.crs is None:
-            raise GridError("the area's grid has no coordinate reference system")
-        frame = gpd.GeoDataFrame(geometry=[area.extent.geom], crs=str(area.crs))
-    elif isinstance(area, gpd.GeoDataFrame | gpd.GeoSeries):
-        frame = gpd.GeoDataFrame(geometry=area.geometry)
-    elif isinstance(area, BaseGeometry):
-        frame = gpd.GeoDataFrame(geometry=[area], crs=WGS84)
-    elif isinstance(area, tuple | list | np.ndarray) and len(area) == 4:
-        frame = gpd.GeoDataFrame(geometry=[box(*area)], crs=WGS84)
-    else:
-        raise GridError(
-            "an area is outlines (GeoDataFrame), a geometry, a grid or "
-            f"(west, south, east, north); found {type(area).__name__}"
-        )
-    if frame.crs is None:
-        raise GridError(
-            "the area's outlines have no coordinate reference system; use .set_crs(...)"
-        )
-    if frame.empty or frame.is_empty.all():
-        raise GridError("the area is empty: it has no geometry")
-    return frame
 
 
 def pixel_area(geobox: GeoBox) -> np.ndarray:
