@@ -77,15 +77,44 @@ def pack(
     >>> pack(np.float32([0.0, 0.5, np.nan, 9.0]), "uint16", 1e-4, -0.1, 0)
     array([ 1000,  6000,     0, 65535], dtype=uint16)
     """
+    return pack_counted(values, dtype, scale_factor, add_offset, fill)[0]
+
+
+def pack_counted(
+    values: np.ndarray, dtype: str, scale_factor: float, add_offset: float, fill: int
+) -> tuple[np.ndarray, int]:
+    """Return values as scaled integers, and how many lay beyond the range of codes.
+
+    Parameters
+    ----------
+    values, dtype, scale_factor, add_offset, fill
+        As for `pack`.
+
+    Returns
+    -------
+    codes : array of `dtype`
+    beyond : int
+
+    Notes
+    -----
+    In float32, which holds every code of 16 bits and its neighbours exactly enough to round.
+
+    Examples
+    --------
+    >>> pack_counted(np.float32([0.5, 9.0]), "uint16", 1e-4, -0.1, 0)
+    (array([ 6000, 65535], dtype=uint16), 1)
+    """
     info = np.iinfo(dtype)
     low = info.min + (fill == info.min)
     high = info.max - (fill == info.max)
-    missing = np.isnan(values)
-    codes = np.rint((values - np.float64(add_offset)) / np.float64(scale_factor))
-    codes[missing] = fill
-    kept = np.clip(codes, low, high)
-    kept[missing] = fill
-    return kept.astype(dtype)
+    codes = np.multiply(values, np.float32(1 / scale_factor), dtype=np.float32)
+    codes -= np.float32(add_offset / scale_factor)
+    np.rint(codes, out=codes)
+    beyond = int(np.count_nonzero(codes < low) + np.count_nonzero(codes > high))
+    if beyond:
+        np.clip(codes, low, high, out=codes)
+    np.copyto(codes, np.float32(fill), where=np.isnan(codes))
+    return codes.astype(dtype), beyond
 
 
 def unpack(codes: np.ndarray, scale_factor: float, add_offset: float, fill: int) -> np.ndarray:

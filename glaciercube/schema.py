@@ -19,6 +19,9 @@ DAYS = "days since 1970-01-01"
 NO_DAY = np.iinfo(np.int32).min
 """Where a pixel has no date."""
 
+READ_FAILED = "read_failed"
+"""Variable that is True where a pixel is a hole because a source could not be read."""
+
 GRID_DIMS = ("y", "x")
 TIME_DIMS = ("time", "y", "x")
 
@@ -151,7 +154,7 @@ CUBE_MORE: Mapping[str, Variable] = MappingProxyType(
         "cloud_shadow": _FLAG,
         "snow": _FLAG,
         "water": _FLAG,
-        "read_failed": _FLAG,
+        READ_FAILED: _FLAG,
         "elevation": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
         "slope": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),
         "aspect": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),

@@ -10,6 +10,7 @@ from uuid import uuid4
 import dask.array as da
 import numpy as np
 
+from glaciercube import schema
 from glaciercube.errors import StoreError
 from glaciercube.store import arrays, ledger
 from glaciercube.store.layout import Block, Layout
@@ -156,13 +157,15 @@ def write_block(
     block = layout.block_at(
         tuple(int(i) for i in np.unravel_index(number, layout.counts(temporal))), temporal
     )
-    digest = hashlib.blake2b(digest_size=16)
-    blank, clipped = True, 0
+    digest = hashlib.sha256()
+    blank, clipped, unread = True, 0, 0
     for stored, given in zip(layout.of(temporal), values, strict=True):
         if given.shape != (wanted := layout.block_shape(stored, block)):
             raise StoreError(f"{stored.name!r} was to be {wanted} and was computed {given.shape}")
         codes, beyond = stored.encode(given)
         clipped += beyond
+        if stored.name == schema.READ_FAILED:
+            unread = int(np.count_nonzero(given))
         blank = blank and stored.is_blank(codes)
         digest.update(codes.data)
         try:
@@ -175,6 +178,7 @@ def write_block(
         checksum=digest.hexdigest(),
         fingerprint=fingerprint,
         clipped=clipped,
+        unread=unread,
     )
     try:
         ledger.write_record(place, block, record)

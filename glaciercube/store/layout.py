@@ -84,15 +84,13 @@ class Stored:
         """Return the codes of values, and how many values lay beyond the codes' range."""
         if self.scale_factor is None or self.add_offset is None or self.fill is None:
             return np.ascontiguousarray(values, dtype=self.codes), 0
-        codes = np.empty(values.shape, self.codes)
+        codes, beyond = np.empty(values.shape, self.codes), 0
         for index in np.ndindex(values.shape[:-2]):
-            codes[index] = radiometry.pack(
+            codes[index], more = radiometry.pack_counted(
                 values[index], self.codes, self.scale_factor, self.add_offset, int(self.fill)
             )
-        ends = self.ends
-        slack = self.scale_factor / 2
-        clipped = np.count_nonzero((values < ends[0] - slack) | (values > ends[1] + slack))
-        return codes, int(clipped)
+            beyond += more
+        return codes, beyond
 
     @property
     def ends(self) -> tuple[float, float]:

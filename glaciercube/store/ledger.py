@@ -57,11 +57,14 @@ class Record:
     """Empty: no pixel of the block holds a value, and nothing is stored for it."""
 
     checksum: str
-    """BLAKE2b of the codes of all variables, in the order of the layout."""
+    """SHA-256 of the codes of all variables, in the order of the layout."""
 
     fingerprint: str
     clipped: int = 0
     """Values that lay beyond the range of their codes."""
+
+    unread: int = 0
+    """Pixels that are a hole because a source could not be read."""
 
 
 def header_path(path: Path) -> Path:

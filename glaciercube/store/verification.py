@@ -112,7 +112,7 @@ def check_block(
     record = ledger.read_record(place, block)
     if record is None or record.fingerprint != fingerprint:
         return _cell(MISSING)
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256()
     for stored in layout.of(temporal):
         array = arrays.array_of(place, stored.name, fingerprint)
         try:

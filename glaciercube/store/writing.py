@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 from warnings import warn
 
@@ -44,14 +45,21 @@ class WriteReport:
     clipped: int = 0
     """Values of the whole store that lay beyond the range of their codes."""
 
+    unread: int = 0
+    """Pixels of the whole store that are holes because a source could not be read."""
+
+    read_failures: tuple[Any, ...] = ()
+    """What could not be read in this write, as far as the caller recorded it."""
+
     seconds: float = 0.0
 
     def __str__(self) -> str:
         """Return the report in one line."""
+        unread = f"{self.unread} pixels unread, " if self.unread else ""
         return (
             f"{self.path.name}: {self.written} of {self.blocks} blocks written, "
             f"{self.empty} empty, {self.skipped} done before, {len(self.failed)} failed, "
-            f"{self.clipped} values clipped, {self.seconds:.1f} s"
+            f"{self.clipped} values clipped, {unread}{self.seconds:.1f} s"
         )
 
 
@@ -64,7 +72,12 @@ class IncompleteWriteError(StoreError):
 
 
 def write(
-    dataset: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = False, progress: bool = False
+    dataset: xr.Dataset,
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    retry_unread: bool = False,
+    progress: bool = False,
 ) -> WriteReport:
     """Write a cube to a Zarr store, or go on with a write that was interrupted.
 
@@ -77,6 +90,8 @@ def write(
     overwrite : bool
         Replace the store that is there. The new one grows beside it and takes its place
         when it is complete: an interruption loses nothing, and the next call goes on.
+    retry_unread : bool
+        Compute blocks again that have holes because a source could not be read.
     progress : bool
         Show a progress bar (not with a `dask.distributed` client, which has its own).
 
@@ -114,6 +129,10 @@ def write(
     target = _directory(path)
     place, plan = _place(plan, target, overwrite)
     before = ledger.records(place, plan.header)
+    if retry_unread:
+        again = [block for block, record in before.items() if record.unread]
+        ledger.forget(place, again)
+        before = {block: record for block, record in before.items() if not record.unread}
     failures = _fill(plan, place, before, progress)
     report = _report(plan, place, failures, before, started)
     if failures:
@@ -204,6 +223,7 @@ def _report(plan, place, failures, before, started) -> WriteReport:
             for block, error in failures.items()
         ),
         clipped=sum(record.clipped for record in now.values()),
+        unread=sum(record.unread for record in now.values()),
         seconds=perf_counter() - started,
     )
 

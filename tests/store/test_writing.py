@@ -420,6 +420,44 @@ def test_zarr_has_nothing_to_warn_about(lazy_cube, path, recwarn):
 
 # killed
 
+
+class Outage:
+    """A source that cannot be read in the left half of the first date, until it is mended."""
+
+    def __init__(self):
+        self.over, self.calls = False, 0
+
+    def of(self, cube):
+        """Return a cube with `read_failed`, under the same names every time."""
+        out = cube.copy()
+        failed = cube.valid.data.map_blocks(
+            self, dtype=bool, meta=np.empty((0, 0, 0), bool), name="outage-1"
+        )
+        out[schema.READ_FAILED] = cube.valid.copy(data=failed)
+        return out
+
+    def __call__(self, valid, block_info=None):
+        self.calls += 1
+        place = block_info[0]["chunk-location"]
+        hole = not self.over and place[0] == 0 and place[2] == 0
+        return np.full(valid.shape, hole)
+
+
+def test_holes_of_failed_reads_are_counted_and_filled_on_request(lazy_cube, path):
+    outage = Outage()
+    report = write(outage.of(lazy_cube), path)
+    assert report.unread == 96 * 40
+    assert "3840 pixels unread" in str(report)
+    outage.over = True
+    report = write(outage.of(lazy_cube), path)
+    assert (report.written, report.unread) == (0, 96 * 40)
+    report = write(outage.of(lazy_cube), path, retry_unread=True)
+    assert (report.written, report.skipped, report.unread) == (3, 24 - 3, 0)
+    assert "unread" not in str(report)
+    assert not read(path)[schema.READ_FAILED].any()
+    assert verify(path).sound
+
+
 VICTIM = textwrap.dedent(
     """
     import os, signal, sys
