@@ -88,13 +88,16 @@ def hillshade(
     Returns
     -------
     array, float32
-        0 to 1; 0 where the slope faces away from the sun, NaN where slope is NaN.
+        0 to 1; 0 where the slope faces away from the sun and everywhere if the sun is not
+        above the horizon, NaN where slope is NaN.
 
     Examples
     --------
     >>> hillshade(np.float32([0, 30]), np.float32([0, 180]), 180, 60).round(3)
     array([0.866, 1.   ], dtype=float32)
     """
+    if sun_elevation <= 0:
+        return np.where(np.isnan(slope), np.float32(np.nan), np.float32(0))
     tilt = np.radians(slope, dtype=np.float32)
     turn = np.radians(aspect - np.float32(sun_azimuth), dtype=np.float32)
     height = math.radians(sun_elevation)

@@ -5,24 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import geopandas as gpd
 import numpy as np
-import odc.stac
 import pystac
 import rasterio
-import shapely
 import xarray as xr
-from affine import Affine
 from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 from pystac_client import Client
-from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
+from shapely import box
 
 from glaciercube import grid
-from glaciercube.acquire.assembly import ALGORITHM_VERSION, chunks_of
+from glaciercube.acquire.assembly import chunks_of, require_chunk
+from glaciercube.acquire.heights import (
+    ALGORITHM_VERSION,
+    HIGHEST_M,
+    LOWEST_M,
+    Source,
+    read_heights,
+)
 from glaciercube.acquire.items import address_of, asset_of, footprint_of, identity_of
-from glaciercube.acquire.reader import ItemDriver
+from glaciercube.acquire.overviews import gdal_options
+from glaciercube.acquire.reader import plain, signed
 from glaciercube.errors import AcquireError, GridError
 
 DATUMS = {
@@ -36,9 +40,8 @@ DATUMS = {
 KEYS = ("data", "elevation", "dem", "DEM")
 """Asset keys of the elevation."""
 
-
-TOLERANCE = 0.001
-"""Error of a position allowed in warping (pixels); GDAL's own 0.125 would let chunks differ."""
+GLANCE = 64
+"""Rows and columns of the read that tells whether there is any height at all."""
 
 
 def elevation_on(
@@ -59,8 +62,108 @@ def elevation_on(
     Returns
     -------
     DataArray (y, x), float32, lazy
-        Metres, NaN where the source has none. Attribute `vertical_datum`: of the
-        collection, or of the raster's CRS or tags; "unknown" if neither states it.
+        Metres, NaN where the source has none: beyond its edge, where it says nodata, and
+        where its number is no height on Earth (-9999 or -32768 without a nodata tag,
+        infinite), which is never mixed with its neighbours. Attribute `vertical_datum`: of
+        the collection, or of the raster's CRS or tags; "unknown" if neither states it.
+
+    Raises
+    ------
+    AcquireError
+        If there is no such raster or collection, it does not cover the grid anywhere, or
+        has nothing but voids there, which one small read shows.
+    GridError
+        If the raster has no coordinate reference system.
+    """
+    require_chunk(chunk)
+    source = source_of(geobox, dem, items)
+    require_heights(source, geobox)
+    return elevation_of(source, geobox, chunk)
+
+
+def elevation_of(source: Source, geobox: GeoBox, chunk: int) -> xr.DataArray:
+    """Return elevation on a grid, lazily; see `elevation_on`.
+
+    Parameters
+    ----------
+    source : Source
+    geobox : GeoBox
+    chunk : int
+        Rows and columns of a block (pixels).
+    """
+    token = tokenize(ALGORITHM_VERSION, source.identity, grid_token(geobox), chunk)
+    data = da.map_blocks(
+        _block,
+        dtype=np.float32,
+        chunks=tuple(chunks_of(size, chunk) for size in geobox.shape),
+        meta=np.empty((0, 0), np.float32),
+        name=f"elevation-{token}",
+        source=source,
+        geobox=geobox,
+        chunk=chunk,
+    )
+    attrs = {
+        "units": "m",
+        "long_name": "elevation",
+        "standard_name": "surface_altitude",
+        "vertical_datum": source.datum,
+        "source": Path(source.name).name,
+    }
+    return xr.DataArray(data, dims=("y", "x"), attrs=attrs)
+
+
+def _block(source, geobox, chunk, block_id=None):
+    top, left = (number * chunk for number in block_id)
+    rows, columns = geobox.shape
+    return read_heights(
+        source, part_of(geobox, (top, min(rows, top + chunk)), (left, min(columns, left + chunk)))
+    )
+
+
+def part_of(geobox: GeoBox, rows: tuple[int, int], columns: tuple[int, int]) -> GeoBox:
+    """Return the grid of some rows and columns of another, which may lie beyond it.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+    rows, columns : (int, int)
+        First and last + 1, counted from the first of `geobox`; may be negative.
+
+    Examples
+    --------
+    >>> whole = GeoBox.from_bbox((0, 0, 100, 50), "EPSG:32632", resolution=10)
+    >>> part_of(whole, (-1, 2), (4, 6)).boundingbox.bbox
+    (40.0, 30.0, 60.0, 60.0)
+    """
+    shape = (rows[1] - rows[0], columns[1] - columns[0])
+    return GeoBox(shape, geobox.translate_pix(columns[0], rows[0]).affine, geobox.crs)
+
+
+def require_heights(source: Source, geobox: GeoBox) -> None:
+    """Raise an error if a source has nothing but voids over a grid, as one small read shows.
+
+    Raises
+    ------
+    AcquireError
+    """
+    small = (min(GLANCE, geobox.shape.y), min(GLANCE, geobox.shape.x))
+    if np.isnan(read_heights(source, geobox.zoom_to(small))).all():
+        raise AcquireError(
+            f"elevation from {source.name!r} must have heights over {grid.describe(geobox)}, but "
+            f"has only voids there (nodata, or not between {LOWEST_M:g} and {HIGHEST_M:g} m); "
+            "give another dem="
+        )
+
+
+def source_of(geobox: GeoBox, dem: str | Path, items: Sequence[pystac.Item] = ()) -> Source:
+    """Return where the elevation of a grid comes from.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+    dem : path or str
+        See `elevation_on`.
+    items : sequence of Item
 
     Raises
     ------
@@ -69,107 +172,44 @@ def elevation_on(
     GridError
         If the raster has no coordinate reference system.
     """
-    if _is_raster(dem):
-        data, datum = _of_raster(geobox, str(dem), chunk)
-    else:
-        data, datum = _of_collection(geobox, str(dem), items, chunk)
-    attrs = {
-        "units": "m",
-        "long_name": "elevation",
-        "standard_name": "surface_altitude",
-        "vertical_datum": datum,
-        "source": Path(str(dem)).name,
-    }
-    return xr.DataArray(data, dims=("y", "x"), attrs=attrs)
+    if is_raster(dem):
+        return _raster(geobox, str(dem))
+    return _collection(geobox, str(dem), items)
 
 
-def _is_raster(dem):
+def is_raster(dem: str | Path) -> bool:
+    """Return whether elevation is given as a file, else it is a collection's name."""
     address = str(dem)
     return Path(address).exists() or address.split("?")[0].endswith((".tif", ".tiff", ".vrt"))
 
 
-def _of_raster(geobox, address, chunk):
-    """Return the elevation of a raster, lazily, and its vertical datum."""
+def _raster(geobox, address):
     try:
-        with rasterio.open(address) as source:
+        with rasterio.open(signed(address)) as source:
             if source.crs is None:
                 raise GridError(
                     f"elevation from {address} has no coordinate reference system; set it with: "
                     f"rio edit-info --crs EPSG:... {Path(address).name}"
                 )
             datum = source.tags().get("vertical_datum") or _datum_of(source.crs)
-            box = shapely.box(*source.bounds)
-            extent = grid.area_frame(geobox).to_crs(source.crs.to_wkt()).geometry.iloc[0]
+            extent = gpd.GeoDataFrame(geometry=[box(*source.bounds)], crs=source.crs.to_wkt())
     except rasterio.errors.RasterioIOError as error:
         raise AcquireError(
-            f"cannot open the elevation {address}: {error}; dem= is a raster or a collection"
+            f"cannot open the elevation {plain(address)}: {plain(str(error))}; dem= is a raster "
+            "or a collection"
         ) from error
-    if not box.intersects(extent):
-        raise _beside(address, geobox)
-    return _warped(geobox, address, chunk), datum
-
-
-def _warped(geobox, address, chunk):
-    rows, columns = chunks_of(geobox.shape.y, chunk), chunks_of(geobox.shape.x, chunk)
-    token = tokenize(ALGORITHM_VERSION, identity_of(address), grid_token(geobox), chunk)
-    return da.map_blocks(
-        warp_block,
-        dtype=np.float32,
-        chunks=(rows, columns),
-        meta=np.empty((0, 0), np.float32),
-        name=f"elevation-{token}",
-        address=address if "://" in address else str(Path(address).resolve()),
-        grid_of_all=(tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs)),
-        chunk=chunk,
+    boxes = tuple(grid.geographic_boxes(extent))
+    source = Source(
+        name=address,
+        datum=datum,
+        files=(address if "://" in address else str(Path(address).resolve()),),
+        boxes=(boxes,),
+        identity=identity_of(address),
+        options=gdal_options(),
     )
-
-
-def warp_block(address, grid_of_all, chunk, block_id=None):
-    """Return one block of a raster on another grid, bilinear, NaN where it has no value.
-
-    Parameters
-    ----------
-    address : str
-    grid_of_all : tuple
-        Shape, affine and CRS of the whole grid.
-    chunk : int
-        Rows and columns of a whole block.
-    block_id : tuple of int
-        Number of the block along y and x.
-
-    Returns
-    -------
-    array (y, x), float32
-    """
-    (rows, columns), affine, crs = grid_of_all
-    top, left = (number * chunk for number in block_id)
-    window = Window(left, top, min(chunk, columns - left), min(chunk, rows - top))
-    target = {"crs": crs, "transform": Affine(*affine), "height": rows, "width": columns}
-    with rasterio.open(address) as source:
-        with WarpedVRT(
-            source, resampling=Resampling.bilinear, nodata=np.nan, dtype="float32",
-            src_nodata=source.nodata, tolerance=TOLERANCE, **target,
-        ) as warped:  # fmt: skip
-            return warped.read(1, window=window)
-
-
-def _beside(name, geobox, count=1):
-    return AcquireError(
-        f"elevation from {str(name)!r} must cover {grid.describe(geobox)}, but none of its "
-        f"{count} rasters touches it; give another dem="
-    )
-
-
-def _of_collection(geobox, name, items, chunk):
-    """Return the elevation of a collection, lazily, and its vertical datum."""
-    found = _collection_items(name, geobox, items)
-    extent = shapely.box(*grid.area_frame(geobox).to_crs(grid.WGS84).total_bounds)
-    near = [item for item in found if footprint_of(item).intersects(extent)]
-    if not near:
-        raise _beside(name, geobox, len(found))
-    stated = {str(item.properties.get("vertical_datum", "")) for item in near} - {""}
-    datum = stated.pop() if len(stated) == 1 else DATUMS.get(name, "unknown")
-    return _load(near, geobox, chunk), datum
+    if not source.near(geobox):
+        raise _beside(plain(address), geobox)
+    return source
 
 
 def _datum_of(crs):
@@ -179,6 +219,35 @@ def _datum_of(crs):
         if f"{name} " in text:
             return name
     return "unknown"
+
+
+def _beside(name, geobox, count=1):
+    return AcquireError(
+        f"elevation from {str(name)!r} must cover {grid.describe(geobox)}, but none of its "
+        f"{count} rasters touches it; give another dem="
+    )
+
+
+def _collection(geobox, name, items):
+    found = _collection_items(name, geobox, items)
+    touched = grid.touching([footprint_of(item) for item in found], geobox)
+    near = sorted(
+        (item for item, yes in zip(found, touched, strict=True) if yes), key=lambda item: item.id
+    )
+    if not near:
+        raise _beside(name, geobox, len(found))
+    stated = {str(item.properties.get("vertical_datum", "")) for item in near} - {""}
+    addresses = [address_of(item, asset_of(item, KEYS) or _first_raster(item)) for item in near]
+    return Source(
+        name=name,
+        datum=stated.pop() if len(stated) == 1 else DATUMS.get(name, "unknown"),
+        files=tuple(addresses),
+        boxes=tuple(tuple(grid.geographic_boxes(footprint_of(item))) for item in near),
+        identity=tuple(
+            (item.id, identity_of(address)) for item, address in zip(near, addresses, strict=True)
+        ),
+        options=gdal_options(),
+    )
 
 
 def _collection_items(name, geobox, items):
@@ -203,38 +272,6 @@ def _collection_items(name, geobox, items):
     return found
 
 
-def _load(items, geobox, chunk):
-    """Return one mosaic of the items, lazily, under a name of our own."""
-    keys = {item.id: asset_of(item, KEYS) or _first_raster(item) for item in items}
-    ordered = sorted(items, key=lambda item: item.id)
-    key = keys[ordered[0].id]
-    if set(keys.values()) != {key}:
-        raise AcquireError(f"elevation needs one asset key in all items, found {keys}")
-    loaded = odc.stac.load(
-        ordered,
-        bands=[key],
-        geobox=geobox,
-        chunks={"time": 1, "y": chunk, "x": chunk},
-        groupby=_one_layer,
-        resampling="bilinear",
-        driver=ItemDriver(),
-        dtype="float32",
-        nodata=np.nan,
-        stac_cfg={"*": {"assets": {"*": {"data_type": "float32"}}, "warnings": "ignore"}},
-    )[key].data
-    identities = [(item.id, identity_of(address_of(item, key))) for item in ordered]
-    token = tokenize(ALGORITHM_VERSION, identities, grid_token(geobox), chunk)
-    return da.map_blocks(
-        _only_layer,
-        loaded,
-        drop_axis=0,
-        chunks=loaded.chunks[1:],
-        dtype=np.float32,
-        meta=np.empty((0, 0), np.float32),
-        name=f"elevation-{token}",
-    )
-
-
 def grid_token(geobox: GeoBox) -> str:
     """Return a name of a grid that is the same in every process."""
     return tokenize(tuple(geobox.shape), tuple(geobox.affine)[:6], str(geobox.crs))
@@ -248,12 +285,3 @@ def _first_raster(item):
             f"{list(item.assets)}"
         )
     return key
-
-
-def _one_layer(item, parsed, index):
-    return 0
-
-
-def _only_layer(block):
-    layer = block[0]
-    return np.where(np.isfinite(layer), layer, np.float32(np.nan))

@@ -1,0 +1,199 @@
+"""Heights of one block from files of elevation: voids never mixed in, the same in every cut."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from rasterio.enums import Resampling
+from rasterio.session import AWSSession
+from rasterio.transform import xy
+from rasterio.vrt import WarpedVRT
+
+from glaciercube import grid
+from glaciercube.acquire.reader import PAUSE_S, TRIES, plain, signed
+from glaciercube.errors import AcquireError
+
+ALGORITHM_VERSION = 2
+"""Part of every array's name: raised when the same files give other heights."""
+
+LOWEST_M, HIGHEST_M = -500.0, 9000.0
+"""Land lies between (the Dead Sea's shore at -430 m, Everest at 8849 m); all else is a void,
+whether its file says so or not: -9999, -32768, infinities."""
+
+VOID = -32768.0
+"""What a void becomes before heights are interpolated."""
+
+TOLERANCE = 1e-6
+"""Error of a position allowed in warping (pixels). Blocks of different cuts then agree to the
+bit; GDAL's own 0.125 lets them differ by metres, 0.001 by a centimetre."""
+
+
+Box = tuple[float, float, float, float]
+"""West, south, east, north (degree)."""
+
+MARGIN = 0.01
+"""Catalogues round what a file covers; it is taken this much wider (degree)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where elevation comes from."""
+
+    name: str
+    """File or collection as the user gave it, for messages."""
+
+    datum: str
+    """What the heights refer to: "EGM2008"; "unknown" if nothing states it."""
+
+    files: tuple[str, ...]
+    """Addresses; where two have a height, the first counts."""
+
+    boxes: tuple[tuple[Box, ...], ...]
+    """What each file covers."""
+
+    identity: tuple[Any, ...]
+    """What tells the files from others."""
+
+    options: Mapping[str, Any]
+    """GDAL's, for reading."""
+
+    def near(self, geobox: GeoBox) -> list[str]:
+        """Return the addresses of the files that may have heights on a grid."""
+        wanted = grid.geographic_boxes(geobox)
+        return [
+            address
+            for address, boxes in zip(self.files, self.boxes, strict=True)
+            if any(_meet(one, other) for one in boxes for other in wanted)
+        ]
+
+
+def read_heights(source: Source, geobox: GeoBox) -> np.ndarray:
+    """Return elevation on a grid, bilinear between the pixels of its source.
+
+    Parameters
+    ----------
+    source : Source
+    geobox : GeoBox
+        A block, or any other part of the plane: what a pixel gets depends on nothing but
+        its place and the step and CRS of the grid.
+
+    Returns
+    -------
+    array (y, x), float32
+        Metres, NaN where no file has a height.
+
+    Raises
+    ------
+    AcquireError
+        If a file cannot be read.
+
+    Notes
+    -----
+    On a grid coarser than the file heights are averaged with a triangular window, and read
+    from the file's overviews where it has them.
+    """
+    heights = np.full(tuple(geobox.shape), np.nan, np.float32)
+    for address in source.near(geobox):
+        own = _warped(address, geobox, source.options)
+        heights = np.where(np.isnan(heights), own, heights)
+        if not np.isnan(heights).any():
+            break
+    return heights
+
+
+def _meet(one, other):
+    return (
+        one[0] - MARGIN <= other[2]
+        and other[0] - MARGIN <= one[2]
+        and one[1] - MARGIN <= other[3]
+        and other[1] - MARGIN <= one[3]
+    )
+
+
+def _warped(address, geobox, options):
+    settings = {"GDAL_HTTP_MAX_RETRY": TRIES, "GDAL_HTTP_RETRY_DELAY": PAUSE_S, **options}
+    aws = settings.pop("_aws", None)
+    try:
+        with rasterio.Env(AWSSession(**aws) if aws else None, **settings):
+            return _interpolated(signed(address), geobox)
+    except rasterio.errors.RasterioError as error:
+        raise AcquireError(
+            f"cannot read the elevation {plain(address)} on {grid.describe(geobox)}: "
+            f"{plain(str(error))}; try again later, or give another dem="
+        ) from error
+
+
+def _interpolated(address, geobox):
+    with rasterio.open(address) as source:
+        across, down = _scale(source, geobox)
+        level = _overview(source, min(1 / across, 1 / down))
+    with _opened(address, level) as source:
+        document = _screened(source, address, level)
+        across, down = _scale(source, geobox)
+    with rasterio.open(document) as screened:
+        with WarpedVRT(
+            screened,
+            crs=str(geobox.crs),
+            transform=geobox.affine,
+            height=geobox.shape.y,
+            width=geobox.shape.x,
+            resampling=Resampling.bilinear,
+            src_nodata=VOID,
+            nodata=np.nan,
+            dtype="float32",
+            tolerance=TOLERANCE,
+            # GDAL would guess these anew for each window, and so would smooth each differently.
+            XSCALE=across,
+            YSCALE=down,
+        ) as warped:
+            return warped.read(1)
+
+
+def _opened(address, level):
+    return rasterio.open(address, **({} if level is None else {"overview_level": level}))
+
+
+def _scale(source, geobox):
+    """Return pixels of the grid per pixel of a file along x and y, 1 at most.
+
+    Taken at the file's centre, so that all blocks of a grid have the same.
+    """
+    to_grid = Transformer.from_crs(source.crs.to_wkt(), str(geobox.crs), always_xy=True)
+    row, column = source.height // 2, source.width // 2
+    places = xy(source.transform, [row, row, row + 1], [column, column + 1, column])
+    x, y = to_grid.transform(*places)
+    step = geobox.resolution
+    lengths = np.hypot((x[1:] - x[0]) / step.x, (y[1:] - y[0]) / step.y)
+    return tuple(float(min(1, length)) if np.isfinite(length) else 1.0 for length in lengths)
+
+
+def _overview(source, factor):
+    """Return the level of the coarsest overview that is no coarser than a factor, or None."""
+    levels = [n for n, size in enumerate(source.overviews(1)) if size <= factor * 1.001]
+    return levels[-1] if levels else None
+
+
+def _screened(source, address, level):
+    """Return a document by which GDAL reads a file with all that is no height made void."""
+    own = "" if source.nodata is None else f"<NODATA>{source.nodata!r}</NODATA>"
+    option = (
+        ""
+        if level is None
+        else f'<OpenOptions><OOI key="OVERVIEW_LEVEL">{level}</OOI></OpenOptions>'
+    )
+    heights = f"{LOWEST_M}:{LOWEST_M},{HIGHEST_M}:{HIGHEST_M}"
+    table = f"{LOWEST_M - 1}:{VOID},{heights},{HIGHEST_M + 1}:{VOID}"
+    return (
+        f'<VRTDataset rasterXSize="{source.width}" rasterYSize="{source.height}">'
+        f"<SRS>{escape(source.crs.to_wkt())}</SRS>"
+        f"<GeoTransform>{','.join(map(repr, source.transform.to_gdal()))}</GeoTransform>"
+        f'<VRTRasterBand dataType="Float32" band="1"><NoDataValue>{VOID}</NoDataValue>'
+        f"<ComplexSource><SourceFilename>{escape(address)}</SourceFilename>{option}"
+        f"<SourceBand>1</SourceBand>{own}<LUT>{table}</LUT></ComplexSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
