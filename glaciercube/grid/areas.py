@@ -6,8 +6,10 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
+from pyproj import Geod
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
 
 from glaciercube.errors import GridError
 
@@ -54,6 +56,35 @@ def area_frame(area: Any) -> gpd.GeoDataFrame:
     if frame.crs.is_geographic:
         _require_degrees(frame.total_bounds, "the area")
     return frame
+
+
+def ground_area(outlines: gpd.GeoDataFrame | gpd.GeoSeries) -> np.ndarray:
+    """Return the area of outlines on the WGS84 ellipsoid, whatever their CRS.
+
+    Parameters
+    ----------
+    outlines : GeoDataFrame or GeoSeries
+        With a CRS.
+
+    Returns
+    -------
+    array (row,), float64
+        Square kilometres; 0 where a row has no polygon. Of a polygon that crosses itself,
+        what its rings hold by their direction.
+
+    Examples
+    --------
+    >>> ground_area(gpd.GeoSeries([box(10, 46, 10.1, 46.1)], crs=WGS84)).round(2)
+    array([86.02])
+    """
+    geod = Geod(ellps="WGS84")
+    shapes = outlines.geometry.to_crs(WGS84).to_numpy()
+    parts, row = shapely.get_parts(shapes, return_index=True)
+    total = np.zeros(len(shapes))
+    for part, number in zip(parts, row, strict=True):
+        if part.geom_type == "Polygon" and not part.is_empty:
+            total[number] += abs(geod.geometry_area_perimeter(orient(part))[0]) / 1e6
+    return total
 
 
 def _of_grid(geobox):

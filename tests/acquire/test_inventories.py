@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import shapely
 
-from glaciercube.acquire.inventories import read_outlines
+from glaciercube import grid
+from glaciercube.acquire.inventories import area_of, read_outlines
 from glaciercube.errors import AcquireError, GlacierCubeWarning, GridError
 
 BOW_TIE = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
@@ -38,7 +39,11 @@ def test_columns_are_those_of_rgi_7_in_any_format(frame, tmp_path, suffix):
     path = tmp_path / f"rgi.{suffix}"
     frame.to_parquet(path) if suffix == "parquet" else frame.to_file(path)
     out = read_outlines(path)
-    assert list(out.columns)[:4] == ["rgi_id", "glac_name", "area_km2", "src_date"]
+    assert list(out.columns)[:5] == [
+        "rgi_id", "glac_name", "area_km2", "src_date", "src_precision",
+    ]  # fmt: skip
+    assert out["src_date"].tolist() == [pd.Timestamp("2003-07-01")] * 4
+    assert set(out["src_precision"]) == {"month"}
     assert out["rgi_id"].tolist() == frame["RGIId"].tolist()
     assert out.crs == frame.crs
     np.testing.assert_allclose(out.area, frame.area)
@@ -160,6 +165,39 @@ def test_a_table_without_geometry_is_refused(tmp_path):
         AcquireError, match=r"outlines need a geometry, .*a.csv has only \['a', 'b'\]"
     ):
         read_outlines(tmp_path / "a.csv")
+
+
+# Areas
+
+
+def test_an_area_of_a_file(path, frame):
+    assert len(area_of(path)) == len(area_of(str(path))) == 4
+    one = area_of(("RGI60-11.00004", path))
+    assert one["glac_name"].tolist() == ["Rhone"]
+    two = area_of((["RGI60-11.00004", "RGI60-11.00002"], str(path)))
+    assert sorted(two["rgi_id"]) == ["RGI60-11.00002", "RGI60-11.00004"]
+    assert grid.grid_around(one, 100).shape.x > 400
+
+
+def test_an_area_in_any_other_form(frame):
+    assert area_of((10, 46, 11, 47)).total_bounds.tolist() == [10, 46, 11, 47]
+    assert len(area_of(frame)) == 4
+    geobox = grid.grid_around((10, 46, 10.1, 46.1), 100)
+    assert area_of(geobox).crs.to_epsg() == 32632
+
+
+def test_what_is_no_area_of_a_file(path):
+    with pytest.raises(
+        AcquireError,
+        match=r"no file 'RGI60-11.1'; a glacier of a file is given as \('RGI60-11.1', ",
+    ):
+        area_of("RGI60-11.1")
+    with pytest.raises(AcquireError, match=r"no outline \['RGI60-11.1'\].*close are"):
+        area_of(("RGI60-11.1", path))
+    with pytest.raises(AcquireError, match="cannot read outlines from gone.gpkg"):
+        area_of(("RGI60-11.1", "gone.gpkg"))
+    with pytest.raises(GridError, match="an area is outlines .*; found int"):
+        area_of(7)
 
 
 # Real inventories

@@ -68,3 +68,16 @@ def test_a_box_that_crosses_the_antimeridian_is_the_short_way():
 def test_what_is_no_area(area, text):
     with pytest.raises(GridError, match=text):
         grid.area_frame(area)
+
+
+@pytest.mark.parametrize("crs", [32632, 3035, 3413])
+def test_the_area_on_the_ground_does_not_depend_on_the_crs(crs):
+    """Albers' equal-area plane agrees, holes, parts and empty rows too."""
+    ring = shapely.Point(10, 46).buffer(0.1) - shapely.Point(10, 46).buffer(0.05)
+    two = shapely.MultiPolygon([shapely.box(11, 46, 11.1, 46.1), shapely.box(12, 46, 12.1, 46.1)])
+    dense = shapely.segmentize([ring, two, shapely.Polygon(), None, shapely.Point(1, 1)], 0.01)
+    outlines = gpd.GeoSeries(dense, crs=4326)
+    expected = outlines.to_crs(3035).area / 1e6
+    found = grid.ground_area(outlines.to_crs(crs))
+    np.testing.assert_allclose(found, np.nan_to_num(expected), rtol=1e-5)
+    assert found[2:].tolist() == [0, 0, 0]
