@@ -10,7 +10,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-CONDA_NAMES = {"dask": "dask-core", "torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "dask": "dask-core",
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "xxhash": "python-xxhash",
+}
 CONDA_ONLY = {"pip", "libgdal-core"}
 """What conda needs beside: the installer, and GDAL, which rasterio's wheels carry."""
 

@@ -74,8 +74,11 @@ def shard_path(path: Path, array: zarr.Array, layout: Layout, at: tuple[Stored, 
 def write_codes(
     path: Path, array: zarr.Array, codes: np.ndarray, layout: Layout, at: tuple[Stored, Block]
 ) -> None:
-    """Write the shard of one block, whatever was there."""
+    """Write the shard of one block, whatever was there; none where no pixel holds a value."""
     stored, block = at
+    if stored.is_blank(codes):
+        shard_path(path, array, layout, at).unlink(missing_ok=True)
+        return
     selection = layout.selection(stored, block)
     try:
         array[selection] = codes

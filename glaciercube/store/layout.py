@@ -26,6 +26,9 @@ INNER = 256
 SMALLEST_INNER = 32
 """Below this many pixels an inner chunk costs more than it saves."""
 
+STRIP = 1 << 17
+"""Pixels coded at a time, so that what is between stays in the processor's cache."""
+
 
 @dataclass(frozen=True, order=True)
 class Block:
@@ -85,11 +88,14 @@ class Stored:
         if self.scale_factor is None or self.add_offset is None or self.fill is None:
             return np.ascontiguousarray(values, dtype=self.codes), 0
         codes, beyond = np.empty(values.shape, self.codes), 0
+        strip = max(1, STRIP // values.shape[-1])
         for index in np.ndindex(values.shape[:-2]):
-            codes[index], more = radiometry.pack_counted(
-                values[index], self.codes, self.scale_factor, self.add_offset, int(self.fill)
-            )
-            beyond += more
+            for row in range(0, values.shape[-2], strip):
+                rows = (*index, slice(row, row + strip))
+                codes[rows], more = radiometry.pack_counted(
+                    values[rows], self.codes, self.scale_factor, self.add_offset, int(self.fill)
+                )
+                beyond += more
         return codes, beyond
 
     @property
@@ -114,7 +120,12 @@ class Stored:
 
     def is_blank(self, codes: np.ndarray) -> bool:
         """Say whether no pixel holds a value."""
+        if not self._blank_at(codes.flat[0]):
+            return False
         return bool(np.isnan(codes).all() if self.fill is None else (codes == self.blank).all())
+
+    def _blank_at(self, code):
+        return np.isnan(code) if self.fill is None else code == self.blank
 
 
 @lru_cache(maxsize=16)

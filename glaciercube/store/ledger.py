@@ -57,7 +57,7 @@ class Record:
     """Empty: no pixel of the block holds a value, and nothing is stored for it."""
 
     checksum: str
-    """SHA-256 of the codes of all variables, in the order of the layout."""
+    """XXH3 (128 bits) of the codes of all variables, in the order of the layout."""
 
     fingerprint: str
     clipped: int = 0
