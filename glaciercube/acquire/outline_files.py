@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet
 import pyogrio
 import pyproj
+import shapely
 
 from glaciercube import grid
 from glaciercube.errors import AcquireError
@@ -151,12 +152,24 @@ def rows_of(source: Source, within: Any, numbers: np.ndarray | None = None) -> p
     if source.is_parquet:
         frame = gpd.read_parquet(source.address)
         frame = frame.set_axis(np.arange(1, len(frame) + 1))
-        return frame if numbers is None else frame.loc[numbers]
+        return _near(frame, within) if numbers is None else frame.loc[numbers]
     if numbers is not None and len(numbers) <= MANY_ROWS:
         fids = np.asarray(numbers) - 1 + source.first
         return _read_ogr(source, None, fids=fids)
     frame = _read_ogr(source, within)
     return frame if numbers is None else frame.loc[numbers]
+
+
+def _near(frame, within):
+    """Return the rows whose bounds meet the boxes around an area."""
+    if within is None or getattr(frame, "crs", None) is None:
+        return frame
+    boxes = [one for one in _boxes(within, frame.crs) if one is not None]
+    if not boxes:
+        return frame
+    bounds = shapely.box(*shapely.bounds(frame.geometry.to_numpy()).T)
+    near = [shapely.intersects(bounds, shapely.box(*one)) for one in boxes]
+    return frame[np.logical_or.reduce(near)]
 
 
 def _addresses(path):

@@ -166,7 +166,8 @@ def test_many_chosen_rows_are_read_at_once(tmp_path, monkeypatch):
     assert table_of(source, ["RGIId"], None).index.tolist() == list(range(1, 21))
 
 
-def test_outlines_at_the_antimeridian_are_found_from_both_sides(tmp_path):
+@pytest.mark.parametrize("suffix", ["gpkg", "shp", "parquet"])
+def test_outlines_at_the_antimeridian_are_found_from_both_sides(tmp_path, suffix):
     frame = gpd.GeoDataFrame(
         {"RGIId": ["a", "b", "c"]},
         geometry=[
@@ -176,16 +177,19 @@ def test_outlines_at_the_antimeridian_are_found_from_both_sides(tmp_path):
         ],
         crs=4326,
     )
-    frame.to_file(tmp_path / "a.gpkg")
-    out = read_outlines(tmp_path / "a.gpkg", within=(179.6, 70, -179.6, 72))
+    path = tmp_path / f"a.{suffix}"
+    frame.to_parquet(path) if suffix == "parquet" else frame.to_file(path)
+    out = read_outlines(path, within=(179.6, 70, -179.6, 72))
     assert out["rgi_id"].tolist() == ["a", "b"]
     near = grid.grid_around((179.6, 71, -179.6, 71.1), 100)
-    assert len(read_outlines(tmp_path / "a.gpkg", within=near)) == 2
+    assert len(read_outlines(path, within=near)) == 2
 
 
-def test_a_projected_file_and_an_area_in_degrees(tmp_path):
-    glaciers().to_crs(32632).to_file(tmp_path / "a.gpkg")
-    out = read_outlines(tmp_path / "a.gpkg", within=(11.1, 46.1, 12.1, 46.2))
+@pytest.mark.parametrize("suffix", ["gpkg", "parquet"])
+def test_a_projected_file_and_an_area_in_degrees(tmp_path, suffix):
+    frame, path = glaciers().to_crs(32632), tmp_path / f"a.{suffix}"
+    frame.to_parquet(path) if suffix == "parquet" else frame.to_file(path)
+    out = read_outlines(path, within=(11.1, 46.1, 12.1, 46.2))
     assert out["rgi_id"].tolist() == ["RGI60-11.00002", "RGI60-11.00003"]
 
 
@@ -219,3 +223,13 @@ def test_years_of_a_folder_are_read_together(real_data):
     # Their own areas are planar; this projection's centre is some 200 km away.
     np.testing.assert_allclose(out.area / 1e6, out["area_km2"], rtol=1e-4)
     np.testing.assert_allclose(grid.ground_area(out), out["area_km2"], rtol=2e-3)
+
+
+def test_rows_far_from_an_area_are_left_out_of_a_geoparquet_file(tmp_path):
+    glaciers(50).to_parquet(tmp_path / "a.parquet")
+    (source,) = sources_of(tmp_path / "a.parquet")
+    assert len(rows_of(source, (12.1, 46.1, 13.1, 46.2))) == 2
+    # Where an area has no place in the file's CRS, all rows stay to be looked at.
+    glaciers(50).to_crs(3034).to_parquet(tmp_path / "b.parquet")
+    (source,) = sources_of(tmp_path / "b.parquet")
+    assert len(rows_of(source, (0, -90, 20, -85))) == 50
