@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -33,6 +33,9 @@ TOLERANCE = 1e-6
 bit; GDAL's own 0.125 lets them differ by metres, 0.001 by a centimetre."""
 
 
+FINER = 3
+"""Pixels of an overview, along each axis, that must go into one of a grid of extremes."""
+
 Box = tuple[float, float, float, float]
 """West, south, east, north (degree)."""
 
@@ -60,7 +63,7 @@ class Source:
     """What tells the files from others."""
 
     options: Mapping[str, Any]
-    """GDAL's, for reading."""
+    """GDAL's, for reading what is not local."""
 
     def near(self, geobox: GeoBox) -> list[str]:
         """Return the addresses of the files that may have heights on a grid."""
@@ -72,7 +75,9 @@ class Source:
         ]
 
 
-def read_heights(source: Source, geobox: GeoBox) -> np.ndarray:
+def read_heights(
+    source: Source, geobox: GeoBox, how: Literal["bilinear", "max", "min"] = "bilinear"
+) -> np.ndarray:
     """Return elevation on a grid, bilinear between the pixels of its source.
 
     Parameters
@@ -81,6 +86,9 @@ def read_heights(source: Source, geobox: GeoBox) -> np.ndarray:
     geobox : GeoBox
         A block, or any other part of the plane: what a pixel gets depends on nothing but
         its place and the step and CRS of the grid.
+    how : "bilinear", "max" or "min"
+        Highest or lowest instead, of all pixels that one of the grid touches; overviews are
+        used if three or more of their pixels still go into one of the grid.
 
     Returns
     -------
@@ -98,8 +106,9 @@ def read_heights(source: Source, geobox: GeoBox) -> np.ndarray:
     from the file's overviews where it has them.
     """
     heights = np.full(tuple(geobox.shape), np.nan, np.float32)
-    for address in source.near(geobox):
-        own = _warped(address, geobox, source.options)
+    files = source.files if len(source.files) == 1 else source.near(geobox)
+    for address in files:
+        own = _warped(address, geobox, how, source.options)
         heights = np.where(np.isnan(heights), own, heights)
         if not np.isnan(heights).any():
             break
@@ -115,12 +124,14 @@ def _meet(one, other):
     )
 
 
-def _warped(address, geobox, options):
-    settings = {"GDAL_HTTP_MAX_RETRY": TRIES, "GDAL_HTTP_RETRY_DELAY": PAUSE_S, **options}
+def _warped(address, geobox, how, options):
+    settings: dict[str, Any] = {}
+    if "://" in address:  # beside a local file its overviews and its place may lie, so look there
+        settings = {"GDAL_HTTP_MAX_RETRY": TRIES, "GDAL_HTTP_RETRY_DELAY": PAUSE_S, **options}
     aws = settings.pop("_aws", None)
     try:
         with rasterio.Env(AWSSession(**aws) if aws else None, **settings):
-            return _interpolated(signed(address), geobox)
+            return _resampled(signed(address), geobox, how)
     except rasterio.errors.RasterioError as error:
         raise AcquireError(
             f"cannot read the elevation {plain(address)} on {grid.describe(geobox)}: "
@@ -128,10 +139,10 @@ def _warped(address, geobox, options):
         ) from error
 
 
-def _interpolated(address, geobox):
+def _resampled(address, geobox, how):
     with rasterio.open(address) as source:
         across, down = _scale(source, geobox)
-        level = _overview(source, min(1 / across, 1 / down))
+        level = _overview(source, min(1 / across, 1 / down) / (1 if how == "bilinear" else FINER))
     with _opened(address, level) as source:
         document = _screened(source, address, level)
         across, down = _scale(source, geobox)
@@ -142,7 +153,7 @@ def _interpolated(address, geobox):
             transform=geobox.affine,
             height=geobox.shape.y,
             width=geobox.shape.x,
-            resampling=Resampling.bilinear,
+            resampling=Resampling[how],
             src_nodata=VOID,
             nodata=np.nan,
             dtype="float32",

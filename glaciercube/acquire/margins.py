@@ -19,9 +19,10 @@ from glaciercube.errors import GlacierCubeWarning, SchemaError
 LOOK_M = 90.0
 """Step (m) of the look at the elevation around."""
 
-SLACK = 1.5
-"""Steps added to the highest and taken from the lowest that the look sees (m per m): averaging
-over a step lowers a summit whose sides are at 45 degrees by less than one."""
+SLACK = 0.5
+"""Steps added to the highest and taken from the lowest of that look (m per m). From overviews,
+whose pixels are a third of a step at most, averaging lowers a summit whose sides are at 45
+degrees by less than their size. Without overviews the look sees every pixel."""
 
 LOOK_PIXELS = 2048
 """Rows and columns of that look at most."""
@@ -113,14 +114,14 @@ def margins_of(
     source = source_of(wide, dem, items)
     step = min(abs(ground.step_x), abs(ground.step_y))
     factor = max(1, round(LOOK_M / step), math.ceil(max(wide.shape) / LOOK_PIXELS))
-    coarse = wide.zoom_out(factor)
-    heights = read_heights(source, coarse)
-    place = _Place(geobox=geobox, first=(rows[0], columns[0]), factor=factor)
-    slack = SLACK * factor * step if factor > 1 else 0.0
+    slack = SLACK * factor * step
+    heights = read_heights(source, _coarse(wide, factor), "max")
     highest = float(np.nanmax(heights, initial=-np.inf)) + slack
-    lowest = float(np.nanmin(heights[place.inner()], initial=np.inf)) - slack
-    needed = np.where(up, np.maximum(0, highest - lowest) / tangent, 0.0)
+    lowest = read_heights(source, _coarse(geobox, factor), "min")
+    rise = max(0.0, highest - float(np.nanmin(lowest, initial=np.inf)) + slack)
+    needed = np.where(up, rise / tangent, 0.0)
     allowed = np.minimum(needed, max_margin_m)
+    place = _Place(geobox=geobox, first=(rows[0], columns[0]), factor=factor)
     return Margins(
         source=source,
         highest_m=highest,
@@ -208,6 +209,12 @@ def _widened(span, shifts):
     return span[0] + before, span[1] + after
 
 
+def _coarse(geobox, factor):
+    """Return a grid of larger pixels that covers another."""
+    rows, columns = (math.ceil(size / factor) for size in geobox.shape)
+    return GeoBox((rows, columns), geobox.zoom_out(factor).affine, geobox.crs)
+
+
 def _around(geobox, reach_m, ground):
     """Return rows and columns of a grid widened by a reach on all sides."""
     bands = ground.bands(geobox)
@@ -229,14 +236,6 @@ class _Place:
 
     factor: int
     """Pixels of the grid per pixel of the look."""
-
-    def inner(self) -> tuple[slice, slice]:
-        """Return the rows and columns of the look that touch the grid."""
-        (low_y, high_y), (low_x, high_x) = self.edges()
-        return (
-            slice(math.floor(low_y), math.ceil(high_y)),
-            slice(math.floor(low_x), math.ceil(high_x)),
-        )
 
     def edges(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the grid's edges in pixels of the look: rows, columns."""

@@ -113,11 +113,14 @@ def terrain_on(
     at the grid's centre, not of the projection; angles are from true north there.
 
     Rays towards the sun are followed over (highest terrain around - lowest pixel of the
-    block) / tan(sun elevation), on the grid's own pixels. The highest terrain is known from
-    one look at the elevation in steps of about 90 m when this is called. Each block of each
-    date reads its own strip of elevation towards the sun, so memory depends on the block and
-    that length only. The sun stands at one place for the whole grid. Below the horizon
-    everything is in shadow and hillshade is 0.
+    block) / tan(sun elevation), on the grid's own pixels. How high the terrain around is,
+    one look tells when this is called: the highest pixel of the elevation in each square of
+    about 90 m, as far as any mountain on Earth could cast. Each block of each date reads its
+    own strip of elevation towards the sun, so memory depends on the block and that length
+    only. The sun stands at one place for the whole grid. Below the horizon everything is in
+    shadow and hillshade is 0.
+
+    On a grid finer than the elevation its bilinear facets show in slope and aspect.
     """
     require_chunk(chunk)
     lit = _require_layers(layers)

@@ -10,7 +10,7 @@ from acquire.scenery import SCENES, elevation, geobox, make_catalog, make_elevat
 from glaciercube import grid
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.elevation import elevation_on
-from glaciercube.errors import AcquireError, GridError
+from glaciercube.errors import AcquireError, GridError, SchemaError
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +155,40 @@ def test_a_real_dem_on_a_utm_grid(real_data):
     data = elevation_on(grid.grid_around(area, 30), path).values
     assert np.isfinite(data).all()
     assert abs(float(data[data.shape[0] // 2, data.shape[1] // 2]) - float(expected)) < 60
+
+
+@pytest.mark.parametrize("void", [-9999, -32768, np.nan, -np.inf])
+def test_nothing_but_voids_is_said_before_anything_is_computed(tmp_path, void):
+    write_raster(tmp_path / "dem.tif", np.full((64, 64), void, np.float32), 10, None)
+    with pytest.raises(
+        AcquireError,
+        match=r"dem.tif' must have heights over EPSG:32632, 10 x 10.* only voids there .*-500 and "
+        r"9000 m\); give another dem=",
+    ):
+        elevation_on(geobox(), tmp_path / "dem.tif")
+
+
+def test_one_height_is_enough(tmp_path):
+    values = np.full((64, 64), -9999, np.float32)
+    values[40, 21] = 2500
+    write_raster(tmp_path / "dem.tif", values, 10, None)
+    box = geobox().zoom_to(resolution=2)
+    found = elevation_on(box, tmp_path / "dem.tif", chunk=100).values
+    assert (found[np.isfinite(found)] == 2500).all()
+    assert 1 <= np.isfinite(found).sum() <= 225
+
+
+def test_a_chunk_is_a_number_of_pixels(raster):
+    with pytest.raises(SchemaError, match="found 0"):
+        elevation_on(geobox(), raster, chunk=0)
+
+
+def test_coarse_grids_have_no_seams(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.normal(2500, 100, (640, 640)).astype(np.float32)
+    write_raster(tmp_path / "dem.tif", values, 1, -9999)
+    box = geobox()
+    whole = elevation_on(box, tmp_path / "dem.tif").values
+    assert 5 < whole.std() < 30  # averaged
+    for chunk in (7, 24):
+        np.testing.assert_array_equal(elevation_on(box, tmp_path / "dem.tif", chunk=chunk), whole)
