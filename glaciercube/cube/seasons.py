@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import date
 
 import dask.array as da
 import numpy as np
@@ -11,15 +10,15 @@ import xarray as xr
 from dask.base import tokenize
 
 from glaciercube import grid, schema
+from glaciercube.cube.years import glacier_years, year_start_of
 from glaciercube.errors import SchemaError
 from glaciercube.store.reading import Source, source_of
 from glaciercube.windows import Window, edges
 
+__all__ = ["annual", "glacier_years", "rank_dates"]
+
 ALGORITHM_VERSION = 1
 """Goes into the names of lazy results; raised when the same layers give other numbers."""
-
-YEAR_STARTS = {"north": "10-01", "south": "04-01"}
-"""Month and day on which a glacier-year starts (Cogley et al. 2011, hydrological year)."""
 
 GAP_WEIGHT = 0.1
 """How much an unobserved share counts against the same share of seasonal snow. Own choice:
@@ -142,7 +141,7 @@ def _planned(layers, year_start):
     if layers.sizes["time"] < 1:
         raise SchemaError("annual needs at least one date, the layers have none")
     schema.check(layers, {name: schema.LAYERS[name] for name in names}, "the layers")
-    start = year_start or YEAR_STARTS[_hemisphere(grid.grid_of(layers, "the layers"))]
+    start = year_start or year_start_of(grid.grid_of(layers, "the layers"))
     in_order = layers.indexes["time"].is_monotonic_increasing
     ordered = _chunked(layers if in_order else layers.sortby("time"))
     times = pd.DatetimeIndex(ordered["time"].values)
@@ -165,37 +164,6 @@ SOURCE_ATTRS = {
     "long_name": "acquisition a pixel comes from",
     "comment": "index into acquisitions; -1 where no date of the year shows the pixel",
 }
-
-
-def glacier_years(times: pd.DatetimeIndex, start: str) -> np.ndarray:
-    """Return the glacier-year of each date: the calendar year in which it ends.
-
-    Parameters
-    ----------
-    times : DatetimeIndex
-    start : str
-        "MM-DD" on which a year starts.
-
-    Examples
-    --------
-    >>> glacier_years(pd.DatetimeIndex(["2021-09-30", "2021-10-01"]), "10-01").tolist()
-    [2021, 2022]
-    >>> glacier_years(pd.DatetimeIndex(["2021-01-01", "2021-12-31"]), "01-01").tolist()
-    [2021, 2021]
-    """
-    try:
-        first = date.fromisoformat(f"2001-{start}")
-    except ValueError as error:
-        raise SchemaError(f"year_start needs a day as 'MM-DD', found {start!r}") from error
-    day = times.month.to_numpy() * 100 + times.day.to_numpy()
-    begun = day >= first.month * 100 + first.day
-    whole = first.month == 1 and first.day == 1
-    return times.year.to_numpy() + np.where(begun & (not whole), 1, 0)
-
-
-def _hemisphere(geobox):
-    box = geobox.geographic_extent.boundingbox
-    return "south" if box.bottom + box.top < 0 else "north"
 
 
 def _chunked(layers):
