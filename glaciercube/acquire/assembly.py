@@ -13,12 +13,19 @@ from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 
 from glaciercube import grid, schema
-from glaciercube.acquire.pixels import FLAGS, Meaning, flag, meaning_of
+from glaciercube.acquire.pixels import flag
 from glaciercube.errors import SchemaError
-from glaciercube.sensors import Sensor
+from glaciercube.sensors import FLAGS, Quality, Sensor
 
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Part of every array's name: raised when the same sources give other numbers."""
+
+
+LONG_NAMES = {
+    "surface": "surface reflectance",
+    "top-of-atmosphere": "top-of-atmosphere reflectance",
+    "backscatter": "terrain-corrected gamma nought, linear power",
+}
 
 
 def chunks_of(size: int, chunk: int) -> tuple[int, ...]:
@@ -74,6 +81,19 @@ def provenance_of(
     }
 
 
+def told_flags(layers: Sequence[Quality]) -> tuple[str, ...]:
+    """Return which flags some quality layers tell, in the order of a cube's variables.
+
+    Examples
+    --------
+    >>> from glaciercube.sensors import SENTINEL_2_L1C
+    >>> told_flags(SENTINEL_2_L1C.quality)
+    ('cloud',)
+    """
+    told = {name for layer in layers for name in layer.flags}
+    return tuple(name for name in FLAGS if name in told)
+
+
 def assemble(
     measured: da.Array,
     *,
@@ -81,7 +101,7 @@ def assemble(
     sensor: Sensor,
     bands: Sequence[str],
     times: Sequence[Any],
-    quality: bool,
+    flags: Sequence[str],
     provenance: Sequence[dict[str, Any]],
 ) -> xr.Dataset:
     """Return the cube of measured blocks.
@@ -89,38 +109,35 @@ def assemble(
     Parameters
     ----------
     measured : dask array (time, band + 1, y, x), float32
-        Reflectance and quality codes as `pixels.measure` returns them.
+        Values and flags as `pixels.measure` returns them.
     geobox : GeoBox
     sensor : Sensor
     bands : sequence of str
         Names of the bands, in the array's order.
     times : sequence of datetime64
         UTC, ascending.
-    quality : bool
-        Whether the last layer holds the provider's quality codes.
+    flags : sequence of str
+        Which flags become variables.
     provenance : sequence of dict
         One entry per time, without tokens or signatures.
 
     Returns
     -------
     Dataset
-        `reflectance`, `valid` and the provider's flags, lazy.
+        `reflectance` (of radar `backscatter`), `valid` and the flags, lazy.
     """
     one = {"units": "1"}
     variables = {
-        "reflectance": (
+        sensor.variable: (
             ("time", "band", "y", "x"),
-            _layers(measured, len(bands)),
-            {**one, "long_name": f"{sensor.level} reflectance"},
+            _layers(measured, sensor.variable, len(bands)),
+            {**one, "long_name": LONG_NAMES[sensor.level]},
         ),
         "valid": (schema.TIME_DIMS, _valid(measured), {**one, "long_name": "was measured"}),
     }
-    for name in FLAGS:
-        meaning = meaning_of(sensor.quality, name) if quality else None
-        if meaning is not None:
-            text = f"{name.replace('_', ' ')} in the provider's opinion"
-            attrs = {**one, "long_name": text}
-            variables[name] = (schema.TIME_DIMS, _flag(measured, name, meaning), attrs)
+    for name in flags:
+        attrs = {**one, "long_name": _describe(name)}
+        variables[name] = (schema.TIME_DIMS, _flag(measured, name), attrs)
     dataset = xr.Dataset(
         variables,
         coords={"time": pd.DatetimeIndex(list(times)).as_unit("ns"), "band": list(bands)},
@@ -131,37 +148,53 @@ def assemble(
         },
     )
     out = grid.georeferenced(dataset, geobox)
-    schema.check(out, schema.CUBE, "the loaded cube")
+    wanted = schema.RADAR_CUBE if sensor.level == "backscatter" else schema.CUBE
+    schema.check(out, wanted, "the loaded cube")
     return out
 
 
-def _layers(measured, bands):
-    return _derive(measured, _take_bands, "reflectance", np.float32, bands=bands)
+def _describe(name):
+    if name == "read_failed":
+        return "a source could not be read and no other covers the pixel"
+    if name == "saturated":
+        return "a band was saturated, its reflectance is a lower bound"
+    return f"{name.replace('_', ' ')} in the provider's opinion"
+
+
+def _layers(measured, name, bands):
+    chunks = (measured.chunks[0], (bands,), *measured.chunks[2:])
+    return _derive(measured, _take_bands, name, np.float32, chunks, bands=bands)
 
 
 def _valid(measured):
-    return _derive(measured, _take_valid, "valid", np.bool_)
+    return _derive(measured, _take_valid, "valid", np.bool_, _one_layer(measured))
 
 
-def _flag(measured, name, meaning):
-    return _derive(measured, _take_flag, name, np.bool_, meaning=meaning)
+def _flag(measured, name):
+    return _derive(measured, _take_flag, name, np.bool_, _one_layer(measured), flag_name=name)
 
 
-def _derive(measured, function, name, dtype, **options):
-    """Return what a kernel makes of each block, with a name that says what it will hold."""
+def _one_layer(measured):
+    return (measured.chunks[0], *measured.chunks[2:])
+
+
+def _derive(measured, function, name, dtype, chunks, **options):
+    """Return what a kernel makes of each block, with a name that says what it will hold.
+
+    Where the bands go, the kernel is given a list of the one block along them: Dask would
+    copy what it joins itself.
+    """
     token = tokenize(ALGORITHM_VERSION, measured.name, name, sorted(options.items()))
-    if name == "reflectance":
-        chunks = (measured.chunks[0], (options["bands"],), *measured.chunks[2:])
-        drop = None
-    else:
-        chunks = (measured.chunks[0], *measured.chunks[2:])
-        drop = 1
-    return da.map_blocks(
+    bands = len(chunks) == 4
+    return da.blockwise(
         function,
+        "tbyx" if bands else "tyx",
         measured,
+        "tbyx",
+        adjust_chunks={"b": chunks[1]} if bands else None,
+        concatenate=None,
+        align_arrays=False,
         dtype=dtype,
-        chunks=chunks,
-        drop_axis=drop,
         meta=np.empty((0,) * len(chunks), dtype),
         name=f"acquire-{name}-{token}",
         **options,
@@ -172,9 +205,9 @@ def _take_bands(block, bands):
     return block[:, :bands]
 
 
-def _take_valid(block):
-    return np.isfinite(block[:, 0])
+def _take_valid(blocks):
+    return np.isfinite(blocks[0][:, 0])
 
 
-def _take_flag(block, meaning: Meaning):
-    return flag(block[:, -1], meaning)
+def _take_flag(blocks, flag_name):
+    return flag(blocks[0], flag_name)

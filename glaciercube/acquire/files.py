@@ -1,11 +1,11 @@
 """A user's own multiband GeoTIFFs, one per date, to a cube."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import rasterio
 import xarray as xr
@@ -19,13 +19,18 @@ from glaciercube.acquire.assembly import (
     chunks_of,
     provenance_of,
     require_chunk,
+    told_flags,
 )
+from glaciercube.acquire.bundles import bundles_of, finest_grid, items_of
 from glaciercube.acquire.dates import Stamp, stamps_of
 from glaciercube.acquire.headers import Raster, kind_of, open_header
 from glaciercube.acquire.offsets import Check, Scene, Settled, require_check, settle
 from glaciercube.acquire.overviews import overview
 from glaciercube.acquire.pixels import Conversion, conversion_of, measure
+from glaciercube.acquire.scenes import load
+from glaciercube.acquire.tasks import per_block
 from glaciercube.errors import AcquireError, SensorError
+from glaciercube.sensors import Linear
 
 MOST_REFLECTANCE = 10.0
 """Of a scene's 99th percentile; snow in sun-facing slopes reaches 2, digital numbers thousands."""
@@ -37,7 +42,9 @@ class Source:
 
     path: str
     indexes: tuple[int, ...]
-    quality: int | None
+    quality: tuple[int, ...]
+    """Indexes of the quality layers."""
+
     conversion: Conversion
 
 
@@ -50,18 +57,20 @@ def from_files(
     chunk: int = 1024,
     check: Check = "warn",
 ) -> xr.Dataset:
-    """Return a cube of multiband GeoTIFFs, one file per date.
+    """Return a cube of a user's own GeoTIFFs: one file per date, or one per date and band.
 
     Parameters
     ----------
     paths : path or sequence of path
         Files on one grid, all bands in each. Bands are told by their descriptions, such as
         "B03", "B3" or "green"; without descriptions a file must have exactly the sensor's
-        bands, in its order.
+        bands, in its order. Or files of one band each as providers pack them, told by what
+        their names end with ("..._SR_B3.TIF", "..._B03_10m.jp2"); the grid is that of the
+        finest band.
     sensor : str
         Such as "sentinel-2-l1c"; see `glaciercube.sensors.SENSORS`.
     dates : sequence of str or datetime, optional
-        One per file, in the order of `paths`. None takes them from the names: YYYYMMDD,
+        One per file (per scene), in the order of `paths`. None takes them from the names: YYYYMMDD,
         YYYY-MM-DD, YYYY_MM_DD, or a lone year, which becomes 1 January (`precision` "year"
         in the provenance) whatever the season was.
     bands : sequence of str, optional
@@ -97,6 +106,9 @@ def from_files(
     require_check(check)
     require_chunk(chunk)
     files = _paths(paths)
+    bundles = bundles_of(files, table)
+    if bundles:
+        return _of_bundles(bundles, table, dates, bands, chunk, check)
     stamps = stamps_of(files, dates)
     ordered = sorted(zip(stamps, files, strict=True), key=lambda pair: pair[0].time)
     rasters = [open_header(path, table) for _, path in ordered]
@@ -104,20 +116,39 @@ def from_files(
     _require_one_grid(rasters)
     kind = _require_one_kind(rasters)
     settled = _settle(rasters, [stamp for stamp, _ in ordered], table, check, kind)
-    quality = all(raster.quality is not None for raster in rasters)
-    measured = _read(rasters, names, settled, table, chunk)
+    layers = [one for one in table.quality if all(one.name in r.quality for r in rasters)]
+    measured = _read(rasters, names, settled, table, layers, chunk)
     return assemble(
         measured,
         geobox=rasters[0].geobox,
         sensor=table,
         bands=names,
         times=[stamp.time for stamp, _ in ordered],
-        quality=quality,
+        flags=told_flags(layers),
         provenance=[
             _entry(stamp, raster, one, kind)
             for (stamp, _), raster, one in zip(ordered, rasters, settled, strict=True)
         ],
     )
+
+
+def _of_bundles(bundles, sensor, dates, bands, chunk, check):
+    """Return the cube of scenes with one file per band: as items on the grid of the finest."""
+    dated = items_of(bundles, sensor, dates)
+    cube = load(
+        [item for item, _ in dated],
+        finest_grid(bundles, bands, sensor),
+        bands=bands,
+        chunk=chunk,
+        check=check,
+        on_read_error="raise",
+    )
+    entries = json.loads(cube.attrs["provenance"])
+    precisions = {str(stamp.time.date()): stamp.precision for _, stamp in dated}
+    for entry in entries:
+        entry["precision"] = precisions.get(entry["time"][:10], entry["precision"])
+    cube.attrs["provenance"] = json.dumps(entries)
+    return cube.drop_vars("read_failed")
 
 
 def _paths(paths):
@@ -168,11 +199,14 @@ def _settle(rasters, stamps, sensor, check, kind):
             for raster in rasters:
                 _require_reflectance(raster)
         return [Settled(used=0, declared=None, observed=None, floor=None) for _ in rasters]
+    if sensor.rule != "sentinel-2-baseline":
+        offsets = [raster.declared.offset for raster in rasters]
+        return [Settled(used=n, declared=n, observed=None, floor=None) for n in offsets]
     scenes = [
         Scene(
             name=raster.path.name,
             date=str(stamp.time.date()),
-            declared=raster.declared,
+            declared=None if raster.declared is None else round(raster.declared.offset),
             dark=_dark(raster, sensor),
         )
         for raster, stamp in zip(rasters, stamps, strict=True)
@@ -206,62 +240,45 @@ def _dark(raster, sensor):
     return dark
 
 
-def _read(rasters, names, settled, sensor, chunk):
+def _read(rasters, names, settled, sensor, layers, chunk):
     """Return the measured blocks of all files, lazily: one task per block."""
-    quality = all(raster.quality is not None for raster in rasters)
     sources = [
-        _source(raster, names, one, sensor, quality)
+        _source(raster, names, one, sensor, layers)
         for raster, one in zip(rasters, settled, strict=True)
     ]
     shape = rasters[0].geobox.shape
+    sizes = chunks_of(shape.y, chunk), chunks_of(shape.x, chunk)
     token = tokenize(
-        ALGORITHM_VERSION, [raster.identity for raster in rasters], [repr(s) for s in sources]
+        ALGORITHM_VERSION,
+        [raster.identity for raster in rasters],
+        [repr(s) for s in sources],
+        sizes,
     )
-    rows, columns = chunks_of(shape.y, chunk), chunks_of(shape.x, chunk)
-    return da.blockwise(
+    return per_block(
         read_block,
-        "tbyx",
-        _column(sources, f"source-{token}"),
-        "t",
-        _starts(rows, "rows", chunk),
-        "y",
-        _starts(columns, "columns", chunk),
-        "x",
-        new_axes={"b": len(names) + 1},
-        align_arrays=False,
-        adjust_chunks={"y": rows, "x": columns},
-        dtype=np.float32,
-        meta=np.empty((0, 0, 0, 0), np.float32),
-        name=f"files-{tokenize(token, rows, columns)}",
+        sources,
+        sizes,
+        layers=len(names) + 1,
+        name=f"files-{token}",
         chunk=chunk,
         shape=tuple(shape),
     )
 
 
-def _source(raster, names, one, sensor, quality):
+def _source(raster, names, one, sensor, layers):
     own = () if raster.nodata is None else (raster.nodata,)
-    conversion = conversion_of(sensor, one.used, quality)
+    scale = sensor.scale if raster.declared is None else raster.declared.scale
+    linear = Linear(scale=scale, offset=one.used, told_by="settled")
+    nodata = (*sensor.nodata, *own)
     if kind_of(raster) == "reflectance":
-        conversion = replace(conversion, scale=1.0, offset=0, nodata=own)
-    else:
-        conversion = replace(conversion, nodata=(*conversion.nodata, *own))
+        linear, nodata = Linear(scale=1.0, offset=0.0, told_by="reflectance"), own
+    conversion = conversion_of(sensor, linear, len(names), layers)
     return Source(
         path=str(raster.path.resolve()),
         indexes=tuple(raster.layers[name] for name in names),
-        quality=raster.quality if quality else None,
-        conversion=conversion,
+        quality=tuple(raster.quality[layer.name] for layer in layers),
+        conversion=replace(conversion, nodata=nodata),
     )
-
-
-def _column(values, name):
-    column = np.empty(len(values), object)
-    column[:] = values
-    return da.from_array(column, chunks=1, name=name)
-
-
-def _starts(sizes, name, chunk):
-    starts = np.arange(len(sizes)) * chunk
-    return da.from_array(starts, chunks=1, name=f"{name}-{tokenize(sizes)}")
 
 
 def read_block(sources, rows, columns, chunk, shape):
@@ -287,7 +304,7 @@ def read_block(sources, rows, columns, chunk, shape):
     try:
         with rasterio.open(source.path) as raster:
             numbers = raster.read(source.indexes, window=window)
-            codes = None if source.quality is None else raster.read(source.quality, window=window)
+            codes = [raster.read(index, window=window) for index in source.quality]
     except rasterio.errors.RasterioError as error:
         raise AcquireError(
             f"cannot read {source.path} at y {row}-{row + window.height}, "

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from glaciercube import sensors
 from glaciercube.acquire.offsets import CIRRUS
 from glaciercube.errors import AcquireError, GridError, SensorError
-from glaciercube.sensors import Sensor
+from glaciercube.sensors import Linear, Sensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,13 @@ class Raster:
     layers: dict[str, int]
     """Index of each of the sensor's bands, by this package's names."""
 
-    quality: int | None
-    """Index of the sensor's quality layer."""
+    quality: dict[str, int]
+    """Index of each of the sensor's quality layers, by name."""
 
     cirrus: int | None
     nodata: float | None
-    declared: int | None
-    """Offset (DN) its tags declare."""
+    declared: Linear | None
+    """How its tags, or the scale and offset of its bands, say that numbers become values."""
 
 
 def open_header(path: Path, sensor: Sensor) -> Raster:
@@ -52,7 +52,7 @@ def open_header(path: Path, sensor: Sensor) -> Raster:
     """
     try:
         with rasterio.open(path) as source:
-            geobox = _geobox(source, path)
+            geobox = geobox_of(source, path)
             layers, quality, cirrus = _layers(source, path, sensor)
             stat = path.stat()
             return Raster(
@@ -88,7 +88,14 @@ def kind_of(raster: Raster) -> str:
     )
 
 
-def _geobox(source, path):
+def geobox_of(source: rasterio.DatasetReader, path: Path) -> GeoBox:
+    """Return the grid of an open raster.
+
+    Raises
+    ------
+    GridError
+        If it has no coordinate reference system, or its grid is turned.
+    """
     if source.crs is None:
         raise GridError(
             f"{path} has no coordinate reference system; set it with: "
@@ -104,7 +111,7 @@ def _geobox(source, path):
 
 
 def _layers(source, path, sensor):
-    """Return the index of each band, of the quality layer and of the cirrus band."""
+    """Return the index of each band, of each quality layer and of the cirrus band."""
     told = {text: index for index, text in enumerate(source.descriptions, start=1) if text}
     if not told:
         if source.count != len(sensor.bands):
@@ -113,9 +120,9 @@ def _layers(source, path, sensor):
                 f"{len(sensor.bands)}; name them, with rasterio: "
                 f"open(path, 'r+').descriptions = {sensor.names[:2]} ..."
             )
-        return {name: n for n, name in enumerate(sensor.names, start=1)}, None, None
+        return {name: n for n, name in enumerate(sensor.names, start=1)}, {}, None
     layers = {}
-    for band in sensor.bands:
+    for band in (*sensor.bands, *sensor.more):
         index = _first(told, (*band.keys, band.name))
         if index is not None:
             layers[band.name] = index
@@ -125,7 +132,8 @@ def _layers(source, path, sensor):
             f"{path.name} has none of the bands of {sensor.name}: it has {list(told)}, known "
             f"are {known} and {list(sensor.names)}; set the descriptions of its bands"
         )
-    quality = _first(told, sensor.quality.keys) if sensor.quality else None
+    found = {layer.name: _first(told, layer.keys) for layer in sensor.quality}
+    quality = {name: index for name, index in found.items() if index is not None}
     return layers, quality, _first(told, CIRRUS)
 
 
@@ -134,11 +142,13 @@ def _first(told, keys):
 
 
 def _declared(source, sensor, layers):
-    """Return the offset in a file's tags, or in the scale and offset of its bands."""
-    declared = sensors.declared_offset(sensor, source.tags())
-    if declared is not None:
-        return declared
-    index = next(iter(layers.values())) - 1
-    scale, offset = source.scales[index], source.offsets[index]
-    told = offset != 0 and math.isclose(scale, sensor.scale, rel_tol=1e-6)
-    return round(offset / scale) if told else None
+    """Return the conversion in a file's tags, or in the scale and offset of its bands."""
+    if np.result_type(*source.dtypes).kind == "f":
+        return None
+    name, index = next(iter(layers.items()))
+    scale, offset = source.scales[index - 1], source.offsets[index - 1]
+    stated = (scale, offset) != (1.0, 0.0)
+    if sensor.rule == "sentinel-2-baseline":
+        stated = offset != 0 and math.isclose(scale, sensor.scale, rel_tol=1e-6)
+    asset = {"raster:bands": [{"scale": scale, "offset": offset}]} if stated else None
+    return sensors.linear_of(sensor, source.tags(), sensor.band(name), asset)

@@ -12,39 +12,69 @@ import shapely
 from shapely.geometry import shape
 
 from glaciercube import sensors
+from glaciercube.acquire.access import asset_address
 from glaciercube.errors import SensorError
-from glaciercube.sensors import Sensor
+from glaciercube.sensors import Linear, Sensor
 
 SAME_SCENE_S = 1.0
 """Items of one platform and tile no further apart (s) are the same scene."""
+
+SENSOR = "glaciercube:sensor"
+"""Item property that names the sensor of items made here."""
+
+MANY = 3
+"""Problems shown in a message at most."""
 
 SAME_FOOTPRINT = 0.95
 """Of a repeated item's footprint, at least this share is covered by the one that is kept;
 less means that two ground stations received parts of one scene, and both are kept."""
 
+_SUN_AZIMUTH = ("view:sun_azimuth", "eo:sun_azimuth", "s2:mean_solar_azimuth")
 _TILE = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-HJ-NP-X][A-Z]{2})(?![A-Z0-9])")
 
 
-def sensor_of_items(items: Sequence[pystac.Item]) -> Sensor:
-    """Return the one sensor of items.
+def sensor_of_item(item: pystac.Item) -> Sensor:
+    """Return the row of the sensor table that an item is of.
 
     Raises
     ------
     SensorError
-        If the collection of an item belongs to no sensor, or items are of several.
+        If it is of a kind that is refused, or unknown; the message says why.
     """
-    table = {key: one for one in sensors.SENSORS.values() for key in one.collections}
-    found = {item.collection_id for item in items}
-    unknown = sorted(str(key) for key in found if key not in table)
-    if unknown:
-        raise SensorError(
-            f"items need a collection that belongs to a sensor, found {unknown}; "
-            f"there are {sorted(table)}"
-        )
-    names = sorted({table[key].name for key in found if key is not None})
-    if len(names) != 1:
-        raise SensorError(f"items of one cube need one sensor, found {names}; load each apart")
-    return sensors.sensor_of(names[0])
+    if SENSOR in item.properties:
+        return sensors.sensor_of(item.properties[SENSOR])
+    return sensors.sensor_of_document(
+        {
+            "type": "Feature",
+            "id": item.id,
+            "collection": item.collection_id,
+            "properties": item.properties,
+            "assets": item.assets,
+        }
+    )
+
+
+def sensors_of_items(items: Sequence[pystac.Item]) -> list[Sensor]:
+    """Return the sensor of each item, all of one family.
+
+    Raises
+    ------
+    SensorError
+        If an item belongs to no sensor or is refused, or items are of several families.
+    """
+    rows, problems = [], []
+    for item in items:
+        try:
+            rows.append(sensor_of_item(item))
+        except SensorError as error:
+            problems.append(str(error))
+    if problems:
+        shown = "; ".join(problems[:MANY])
+        raise SensorError(f"{len(problems)} of {len(items)} items cannot be loaded: {shown}")
+    families = sorted({row.family for row in rows})
+    if len(families) != 1:
+        raise SensorError(f"items of one cube need one sensor, found {families}; load each apart")
+    return rows
 
 
 def time_of(item: pystac.Item) -> datetime:
@@ -56,8 +86,14 @@ def time_of(item: pystac.Item) -> datetime:
 
 
 def tile_of(item: pystac.Item) -> str:
-    """Return the tile of an item, such as "32TMS"; its collection's name if it has none."""
+    """Return the tile of an item: "32TMS", or path and row of Landsat ("194028").
+
+    Its collection's name if it has none.
+    """
     properties = item.properties
+    path, row = (properties.get(f"landsat:wrs_{key}") for key in ("path", "row"))
+    if path is not None and row is not None:
+        return f"{int(path):03d}{int(row):03d}"
     zone = properties.get("mgrs:utm_zone")
     letters = [properties.get(f"mgrs:{key}", "") for key in ("latitude_band", "grid_square")]
     if zone is not None and all(letters):
@@ -85,13 +121,11 @@ def cloud_cover_of(item: pystac.Item) -> float | None:
 def sun_of(item: pystac.Item) -> tuple[float, float] | None:
     """Return the sun's azimuth and elevation (degree) at an item's centre, None if unknown."""
     properties = item.properties
-    azimuth = properties.get("view:sun_azimuth", properties.get("s2:mean_solar_azimuth"))
-    elevation = properties.get("view:sun_elevation")
-    if elevation is None and properties.get("s2:mean_solar_zenith") is not None:
-        elevation = 90.0 - float(properties["s2:mean_solar_zenith"])
+    azimuth = next((properties[key] for key in _SUN_AZIMUTH if key in properties), None)
+    elevation = sensors.sun_elevation(properties)
     if azimuth is None or elevation is None:
         return None
-    return float(azimuth), float(elevation)
+    return float(azimuth) % 360.0, float(elevation)
 
 
 def mean_sun(items: Sequence[pystac.Item]) -> tuple[float, float] | None:
@@ -112,9 +146,8 @@ def asset_of(item: pystac.Item, keys: Iterable[str]) -> str | None:
 
 
 def address_of(item: pystac.Item, key: str) -> str:
-    """Return the absolute address of an item's asset."""
-    asset = item.assets[key]
-    return asset.get_absolute_href() or asset.href
+    """Return the address to read an item's asset from, absolute and without a token."""
+    return asset_address(item.assets[key])
 
 
 def identity_of(address: str) -> tuple[Any, ...]:
@@ -134,20 +167,12 @@ def identity_of(address: str) -> tuple[Any, ...]:
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
 
 
-def declared_offset(item: pystac.Item, sensor: Sensor, key: str) -> int | None:
-    """Return the offset (DN) that an item declares, None if it says nothing.
-
-    The processing baseline and the provider's note that the offset has been applied come
-    first; without them, the offset of the asset's `raster:bands`.
-    """
-    declared = sensors.declared_offset(sensor, item.properties)
-    if declared is not None:
-        return declared
-    fields = item.assets[key].extra_fields
-    band: dict[str, Any] = next(iter(fields.get("raster:bands") or fields.get("bands") or [{}]), {})
-    offset = band.get("offset", band.get("raster:offset"))
-    scale = band.get("scale", band.get("raster:scale"))
-    return None if offset is None or not scale else round(offset / scale)
+def linear_of(item: pystac.Item, sensor: Sensor, name: str) -> Linear | None:
+    """Return how the numbers of a band of an item become values; see `sensors.linear_of`."""
+    band = sensor.band(name)
+    key = asset_of(item, band.keys)
+    asset = None if key is None else item.assets[key].extra_fields
+    return sensors.linear_of(sensor, item.properties, band, asset)
 
 
 def deduplicated(items: Iterable[pystac.Item]) -> tuple[list[pystac.Item], list[pystac.Item]]:

@@ -22,6 +22,9 @@ CIRRUS = ("B10", "cirrus")
 READERS = 8
 """Overviews read at the same time."""
 
+SHOWN = 3
+"""Scenes named in a message at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
@@ -44,15 +47,15 @@ class Scene:
 class Settled:
     """The offset of one source, and where it came from."""
 
-    used: int
+    used: float
     """To be added before scaling (DN)."""
 
-    declared: int | None
+    declared: float | None
     observed: int | None
     floor: float | None
     """Digital number of the darkest pixels; None if nobody looked."""
 
-    def record(self) -> dict[str, int | float | None]:
+    def record(self) -> dict[str, float | None]:
         """Return the decision for a cube's provenance."""
         return {
             "offset_used": self.used,
@@ -73,7 +76,9 @@ def require_check(check: Check) -> None:
         raise SensorError(f"check is one of {list(get_args(Check))}, found {check!r}")
 
 
-def settle(scenes: Sequence[Scene], sensor: Sensor, check: Check = "warn") -> list[Settled]:
+def settle(
+    scenes: Sequence[Scene], sensor: Sensor, check: Check = "warn", *, forgive: bool = False
+) -> list[Settled]:
     """Return the offset of each scene, after a look at its darkest pixels.
 
     Parameters
@@ -83,6 +88,9 @@ def settle(scenes: Sequence[Scene], sensor: Sensor, check: Check = "warn") -> li
     check : "warn", "raise", "trust-pixels", "trust-metadata" or False
         Where pixels and metadata contradict each other: use the pixels and warn, raise,
         use the pixels, or use the metadata. False does not look at the pixels at all.
+    forgive : bool
+        Whether a scene that cannot be looked at is taken at its metadata's word, with a
+        warning, instead of raising.
 
     Returns
     -------
@@ -106,15 +114,38 @@ def settle(scenes: Sequence[Scene], sensor: Sensor, check: Check = "warn") -> li
         return [_undisturbed(scene) for scene in scenes]
     remote = any("://" in address for scene in scenes for address, _ in scene.dark.values())
     options = gdal_options() if remote else None
+    unseen: list[str] = []
+
+    def floor_of(scene):
+        try:
+            return look(scene, sensor.nodata[0], options)
+        except AcquireError as error:
+            if not forgive:
+                raise
+            unseen.append(str(error))
+            return Floor(number=float("nan"), offset=None)
+
     with ThreadPoolExecutor(max_workers=READERS) as pool:
-        floors = list(pool.map(lambda scene: look(scene, sensor.nodata, options), scenes))
+        floors = list(pool.map(floor_of, scenes))
     settled = [
         _settle_one(scene, floor, sensor, check)
         for scene, floor in zip(scenes, floors, strict=True)
     ]
-    if sensor.offset_rule != "none" and check in ("warn", "raise"):
+    if unseen:
+        warnings.warn(
+            f"the offset of {len(unseen)} of {len(scenes)} scenes is taken from their metadata, "
+            f"as they cannot be looked at: {'; '.join(sorted(unseen)[:SHOWN])}",
+            GlacierCubeWarning,
+            stacklevel=3,
+        )
+    if _in_question(sensor) and check in ("warn", "raise"):
         _report(scenes, settled, check)
     return settled
+
+
+def _in_question(sensor):
+    """Say whether pixels can contradict what the metadata of a sensor declare."""
+    return sensor.rule == "sentinel-2-baseline"
 
 
 def look(scene: Scene, nodata: int, options: dict[str, Any] | None = None) -> Floor:
@@ -147,7 +178,7 @@ def _undisturbed(scene):
 
 
 def _settle_one(scene, floor, sensor, check):
-    known = floor.offset is not None and sensor.offset_rule != "none"
+    known = floor.offset is not None and _in_question(sensor)
     used = floor.offset if known and check != "trust-metadata" else scene.declared or 0
     number = None if np.isnan(floor.number) else round(floor.number, 1)
     return Settled(

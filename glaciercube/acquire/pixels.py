@@ -1,149 +1,261 @@
-"""Digital numbers of one block to reflectance, and a quality layer to flags; NumPy in and out."""
+"""Digital numbers of one block to values, and quality layers to flags; NumPy in and out."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from glaciercube.radiometry import to_reflectance
-from glaciercube.sensors import Quality, Sensor
+from glaciercube.sensors import FLAGS, Linear, Quality, Sensor
 
-FLAGS = ("cloud", "cloud_shadow", "snow", "water")
-"""What a provider's quality layer may tell, beside defects; the order of a cube's variables."""
+BITS: Mapping[str, int] = MappingProxyType(
+    {name: 1 << place for place, name in enumerate((*FLAGS, "read_failed"))}
+)
+"""Bit of each flag in the last layer of a measured block."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """Which values of a quality layer mean one thing; plain, so that a task can carry it."""
+    """What the values of one quality layer mean; plain, so that a task can carry it."""
 
     kind: Literal["classes", "bits"]
-    values: tuple[int, ...]
-    """Class codes or bit numbers."""
+    flags: tuple[tuple[str, tuple[int, ...]], ...]
+    """Class codes or bit numbers of each flag."""
+
+    defect: tuple[int, ...] = ()
+    """Class codes or bit numbers that mean: not measured properly."""
+
+    nodata: int | None = None
+    """The layer's number where it tells nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """How the digital numbers of one source become reflectance; plain, for a task to carry."""
+    """How the numbers of one source become values; plain, for a task to carry."""
 
-    scale: float
-    """Reflectance per digital number (1)."""
+    scales: tuple[float, ...]
+    """Value per digital number, by band."""
 
-    offset: int
-    """To be added before scaling (DN)."""
+    offsets: tuple[float, ...]
+    """To be added before scaling (DN), by band."""
 
     nodata: tuple[float, ...]
-    """Digital numbers of a pixel that was not measured; NaN and infinite always mean this."""
+    """Numbers of a pixel that was not measured; NaN and infinite always mean this."""
 
-    defect: Meaning | None = None
-    """Values of the quality layer that mean: not measured properly."""
+    layers: tuple[Meaning, ...] = ()
+    """What the quality layers mean, in the order in which their codes come."""
 
 
-def meaning_of(quality: Quality | None, name: str) -> Meaning | None:
-    """Return which values of a quality layer mean a flag, None if it does not tell.
+def meaning_of(quality: Quality) -> Meaning:
+    """Return what a quality layer of the sensor table means.
 
     Examples
     --------
     >>> from glaciercube.sensors import SENTINEL_2_L2A
-    >>> meaning_of(SENTINEL_2_L2A.quality, "snow")
-    Meaning(kind='classes', values=(11,))
+    >>> meaning_of(SENTINEL_2_L2A.quality[0]).flags[2]
+    ('snow', (11,))
     """
-    if quality is None or name not in quality.flags:
-        return None
-    return Meaning(kind=quality.kind, values=tuple(quality.flags[name]))
+    known = ((name, quality.flags[name]) for name in FLAGS if name in quality.flags)
+    return Meaning(
+        kind=quality.kind,
+        flags=tuple((name, tuple(values)) for name, values in known),
+        defect=tuple(quality.flags.get("defect", ())),
+        nodata=quality.nodata,
+    )
 
 
-def conversion_of(sensor: Sensor, offset: int, quality: bool) -> Conversion:
-    """Return how a sensor's digital numbers become reflectance.
+def conversion_of(
+    sensor: Sensor, linear: Linear | Sequence[Linear], bands: int, layers: Sequence[Quality] = ()
+) -> Conversion:
+    """Return how the numbers of a sensor become values.
 
     Parameters
     ----------
     sensor : Sensor
-    offset : int
-        To be added before scaling (DN).
-    quality : bool
-        Whether the source has the sensor's quality layer.
+    linear : Linear or sequence of Linear
+        Of all bands, or of each.
+    bands : int
+        Number of bands.
+    layers : sequence of Quality
+        The quality layers that the source has.
     """
-    defect = meaning_of(sensor.quality, "defect") if quality else None
-    return Conversion(scale=sensor.scale, offset=offset, nodata=(sensor.nodata,), defect=defect)
+    each = [linear] * bands if isinstance(linear, Linear) else list(linear)
+    return Conversion(
+        scales=tuple(one.scale for one in each),
+        offsets=tuple(one.offset for one in each),
+        nodata=sensor.nodata,
+        layers=tuple(meaning_of(layer) for layer in layers),
+    )
 
 
-def flag(codes: np.ndarray, meaning: Meaning) -> np.ndarray:
-    """Return where a quality layer means one thing.
+def has(codes: np.ndarray, kind: str, values: tuple[int, ...]) -> np.ndarray:
+    """Return where a quality layer has one of some classes or bits.
 
     Parameters
     ----------
-    codes : array, integer or float
-        Class codes or bit flags; NaN where there is none.
-    meaning : Meaning
+    codes : array, integer
+        Class codes or bit flags.
+    kind : "classes" or "bits"
+    values : tuple of int
+        Class codes, or numbers of bits.
 
     Returns
     -------
     array, bool
-        False where NaN.
 
     Examples
     --------
-    >>> flag(np.float32([11, 4, np.nan]), Meaning(kind="classes", values=(11,)))
-    array([ True, False, False])
-    >>> flag(np.uint16([0, 1024, 2048, 1]), Meaning(kind="bits", values=(10, 11)))
+    >>> has(np.uint8([11, 4]), "classes", (11,))
+    array([ True, False])
+    >>> has(np.uint16([0, 1024, 2048, 1]), "bits", (10, 11))
     array([False,  True,  True, False])
     """
-    if meaning.kind == "classes":
-        return np.isin(codes, meaning.values)
-    bits = sum(1 << bit for bit in meaning.values)
-    return (np.nan_to_num(codes).astype(np.int64) & bits) != 0
+    if kind == "classes":
+        return np.isin(codes, values)
+    bits = sum(1 << bit for bit in values)
+    return (codes.astype(np.int64) & bits) != 0
 
 
-def measure(numbers: np.ndarray, codes: np.ndarray | None, conversion: Conversion) -> np.ndarray:
-    """Return reflectance and quality of one block, as one array.
+def measure(numbers: np.ndarray, codes: Sequence[np.ndarray], conversion: Conversion) -> np.ndarray:
+    """Return values and flags of one block, as one array.
 
     Parameters
     ----------
     numbers : array (band, y, x), integer or float
         Digital numbers as delivered.
-    codes : array (y, x), optional
-        The provider's quality layer.
+    codes : sequence of array (y, x), integer
+        The provider's quality layers.
     conversion : Conversion
 
     Returns
     -------
     array (band + 1, y, x), float32
-        Reflectance (1) by band, never clipped, and last the quality codes. NaN in all of
-        them where any band was not measured or the quality layer says defect.
+        Values by band, never clipped; NaN in all of them where any band was not measured or
+        a quality layer says defect. Last the flags, a sum of `BITS`; 0 where not measured.
+
+    Notes
+    -----
+    Computed in float32, so that unsigned numbers below the offset become negative instead of
+    wrapping.
 
     Examples
     --------
-    >>> conversion = Conversion(scale=1e-4, offset=-1000, nodata=(0,))
-    >>> measure(np.uint16([[[0, 6000]], [[900, 900]]]), None, conversion)[:, 0]
+    >>> conversion = Conversion(scales=(1e-4,) * 2, offsets=(-1000,) * 2, nodata=(0,))
+    >>> measure(np.uint16([[[0, 6000]], [[900, 900]]]), [], conversion)[:, 0]
     array([[  nan,  0.5 ],
            [  nan, -0.01],
-           [  nan,  0.  ]], dtype=float32)
+           [ 0.  ,  0.  ]], dtype=float32)
     """
     bands, rows, columns = numbers.shape
-    out = np.zeros((bands + 1, rows, columns), np.float32)
-    out[:bands] = to_reflectance(numbers, conversion.scale, conversion.offset, nodata=None)
-    for nodata in conversion.nodata:
-        out[:bands][numbers == nodata] = np.nan
-    valid = np.isfinite(out[:bands]).all(axis=0)
-    if codes is not None:
-        out[bands] = codes
-        if conversion.defect is not None:
-            valid &= ~flag(codes, conversion.defect)
-    out[:, ~valid] = np.nan
+    out = np.empty((bands + 1, rows, columns), np.float32)
+    unmeasured = np.zeros((rows, columns), bool)
+    for place in range(bands):
+        unmeasured |= _missing(numbers[place], conversion.nodata)
+        offset = np.float32(conversion.offsets[place])
+        np.add(numbers[place], offset, out=out[place], dtype=np.float32, casting="unsafe")
+        out[place] *= np.float32(conversion.scales[place])
+    flags = np.zeros((rows, columns), np.uint8)
+    for layer, meaning in zip(codes, conversion.layers, strict=True):
+        if meaning.defect:
+            unmeasured |= has(layer, meaning.kind, meaning.defect)
+        for name, values in meaning.flags:
+            told = has(layer, meaning.kind, values)
+            if meaning.nodata is not None:
+                told &= layer != meaning.nodata
+            flags |= told.view(np.uint8) * np.uint8(BITS[name])
+    if unmeasured.any():
+        flags[unmeasured] = 0
+        for place in range(bands):
+            out[place][unmeasured] = np.nan
+    out[bands] = flags
+    return out
+
+
+def _missing(numbers, nodata):
+    if numbers.dtype.kind == "f":
+        missing = ~np.isfinite(numbers)
+    else:
+        missing = np.zeros(numbers.shape, bool)
+    for value in nodata:
+        missing |= numbers == value
+    return missing
+
+
+def unread(bands: int, failed: np.ndarray) -> np.ndarray:
+    """Return a measured block of a source that could not be read.
+
+    Parameters
+    ----------
+    bands : int
+    failed : array (y, x), bool
+        Where the source would have had pixels.
+
+    Returns
+    -------
+    array (band + 1, y, x), float32
+        NaN, and the flag `read_failed` where `failed`.
+
+    Examples
+    --------
+    >>> unread(1, np.array([[True, False]]))[:, 0]
+    array([[nan, nan],
+           [32.,  0.]], dtype=float32)
+    """
+    out = np.full((bands + 1, *failed.shape), np.nan, np.float32)
+    out[bands] = failed * np.float32(BITS["read_failed"])
     return out
 
 
 def fill(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return a measured block whose holes are filled from another of the same day.
+    """Return a measured block whose holes are filled from another of the same time.
 
     Parameters
     ----------
-    first, second : array (..., band + 1, y, x), float32
-        As `measure` returns them.
+    first, second : array (band + 1, y, x), float32
+        As `measure` or `unread` returns them; `first` is changed.
+
+    Returns
+    -------
+    array (band + 1, y, x), float32
+        A pixel that neither measured carries the failed reads of both.
 
     Examples
     --------
-    >>> fill(np.float32([[[0.1, np.nan]]]), np.float32([[[0.9, 0.8]]]))
-    array([[[0.1, 0.8]]], dtype=float32)
+    >>> first = np.float32([[[0.1, np.nan]], [[1, 32]]])
+    >>> second = np.float32([[[0.9, 0.8]], [[0, 4]]])
+    >>> fill(first, second)[:, 0]
+    array([[0.1, 0.8],
+           [1. , 4. ]], dtype=float32)
     """
-    return np.where(np.isnan(first), second, first)
+    hole = np.isnan(first[0])
+    if not hole.any():
+        return first
+    still = hole & np.isnan(second[0])
+    flags = np.maximum(first[-1], second[-1])
+    for place in range(len(first)):
+        np.copyto(first[place], second[place], where=hole)
+    np.copyto(first[-1], flags, where=still)
+    return first
+
+
+def flag(measured: np.ndarray, name: str) -> np.ndarray:
+    """Return where a flag is set in measured blocks.
+
+    Parameters
+    ----------
+    measured : array (..., band + 1, y, x), float32
+        As `measure` returns it.
+    name : str
+        One of `BITS`.
+
+    Returns
+    -------
+    array (..., y, x), bool
+
+    Examples
+    --------
+    >>> flag(np.float32([[[0.5, 0.6]], [[1, 4]]]), "snow")
+    array([[False,  True]])
+    """
+    return (measured[..., -1, :, :].astype(np.uint8) & np.uint8(BITS[name])) != 0

@@ -8,29 +8,40 @@ import numpy as np
 import pytest
 
 from glaciercube import grid, schema
-from glaciercube.acquire.assembly import assemble, chunks_of, provenance_of, require_chunk
+from glaciercube.acquire.assembly import (
+    assemble,
+    chunks_of,
+    provenance_of,
+    require_chunk,
+    told_flags,
+)
+from glaciercube.acquire.pixels import BITS
 from glaciercube.errors import SchemaError
-from glaciercube.sensors import SENTINEL_2_L2A
+from glaciercube.sensors import SENSORS, SENTINEL_2_L2A
 
 
 @pytest.fixture
 def measured(geobox):
-    """Return the measured blocks of two bands and scene classes 0 to 11 in columns."""
+    """Return the measured blocks of two bands; a flag each in six columns of eight."""
     rows, columns = geobox.shape
     values = np.ones((2, 3, rows, columns), np.float32)
-    values[:, 2] = np.arange(columns) % 12
-    values[1, :, :5] = np.nan
+    values[:, 2] = BIT_OF_COLUMN[np.arange(columns) % 8]
+    values[1, :2, :5] = np.nan
+    values[1, 2, :5] = BITS["read_failed"]
     return da.from_array(values, chunks=(1, -1, 32, 40), name="values")
 
 
-def cube_of(measured, geobox, quality=True):
+BIT_OF_COLUMN = np.array([0, *BITS.values(), 0])
+
+
+def cube_of(measured, geobox, flags=("cloud", "snow", "read_failed")):
     return assemble(
         measured,
         geobox=geobox,
         sensor=SENTINEL_2_L2A,
         bands=["green", "nir"],
         times=[datetime(2021, 8, 1), datetime(2022, 8, 1)],
-        quality=quality,
+        flags=flags,
         provenance=[{"time": "2021"}, {"time": "2022"}],
     )
 
@@ -50,23 +61,37 @@ def test_the_cube_fits_the_schema(measured, geobox, no_compute):
         assert variable.encoding["grid_mapping"] == "spatial_ref"
 
 
-def test_flags_follow_the_scene_classes(measured, geobox):
+def test_flags_are_the_bits(measured, geobox):
     cube = cube_of(measured, geobox).compute()
-    classes = np.arange(80) % 12
-    for name, codes in {
-        "cloud": (8, 9, 10),
-        "cloud_shadow": (3,),
-        "snow": (11,),
-        "water": (6,),
-    }.items():
-        np.testing.assert_array_equal(cube[name][0, 0], np.isin(classes, codes))
+    column = np.arange(80) % 8
+    for name, place in (("cloud", 1), ("snow", 3), ("read_failed", 6)):
+        np.testing.assert_array_equal(cube[name][0, 0], column == place)
         assert cube[name].dtype == bool
-        assert not cube[name][1, :5].any()
+    assert cube["read_failed"][1, :5].all()
     np.testing.assert_array_equal(cube["valid"][1, :, 0], np.arange(96) >= 5)
 
 
-def test_without_a_quality_layer_there_are_no_flags(measured, geobox):
-    assert set(cube_of(measured, geobox, quality=False).data_vars) == {"reflectance", "valid"}
+def test_only_flags_that_were_told_are_variables(measured, geobox):
+    assert set(cube_of(measured, geobox, flags=()).data_vars) == {"reflectance", "valid"}
+    assert told_flags(SENSORS["landsat-etm-c2-l2"].quality) == (
+        "cloud", "cloud_shadow", "snow", "water", "saturated",
+    )  # fmt: skip
+    assert told_flags(()) == ()
+
+
+def test_radar_is_backscatter(measured, geobox):
+    cube = assemble(
+        measured,
+        geobox=geobox,
+        sensor=SENSORS["sentinel-1-rtc"],
+        bands=["vv", "vh"],
+        times=[datetime(2021, 8, 1), datetime(2022, 8, 1)],
+        flags=("read_failed",),
+        provenance=[],
+    )
+    schema.check(cube, schema.RADAR_CUBE, "the cube")
+    assert cube["backscatter"].attrs["long_name"].startswith("terrain-corrected gamma nought")
+    assert cube.attrs["level"] == "backscatter"
 
 
 def test_names_follow_from_what_they_hold(measured, geobox):

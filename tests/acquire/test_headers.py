@@ -36,8 +36,8 @@ def write(tmp_path):
 )
 def test_bands_are_told_by_any_of_their_names(write, names):
     raster = open_header(write(("B1", *names, "QA60", "B10")), SENTINEL_2_L1C)
-    assert raster.layers == {"green": 2, "nir": 3, "swir16": 4}
-    assert raster.quality == 5
+    assert raster.layers == {"coastal": 1, "green": 2, "nir": 3, "swir16": 4, "cirrus": 6}
+    assert raster.quality == {"qa60": 5}
     assert raster.cirrus == 6
 
 
@@ -45,7 +45,7 @@ def test_without_descriptions_the_sensors_order_counts(write):
     raster = open_header(write((), count=10), SENTINEL_2_L2A)
     assert list(raster.layers) == list(SENTINEL_2_L2A.names)
     assert list(raster.layers.values()) == list(range(1, 11))
-    assert raster.quality is None
+    assert raster.quality == {}
 
 
 def test_without_descriptions_another_number_of_bands_is_refused(write):
@@ -98,14 +98,15 @@ def test_what_is_no_raster(tmp_path):
     [({}, None), ({"PROCESSING_BASELINE": "04.00"}, -1000), ({"PROCESSING_BASELINE": "02.14"}, 0)],
 )
 def test_tags_may_declare_an_offset(write, tags, declared):
-    assert open_header(write(("green",), tags=tags), SENTINEL_2_L2A).declared == declared
+    told = open_header(write(("green",), tags=tags), SENTINEL_2_L2A).declared
+    assert (told and told.offset) == declared
 
 
 def test_scale_and_offset_of_a_band_declare_one_too(write):
     path = write(("green",))
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets = (1e-4,), (-0.1,)
-    assert open_header(path, SENTINEL_2_L2A).declared == -1000
+    assert open_header(path, SENTINEL_2_L2A).declared.offset == -1000
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_false_reads_nothing(tmp_path):
 def test_a_sensor_without_an_offset_rule_is_not_suspected(scene):
     with warnings.catch_warnings():
         warnings.simplefilter("error", GlacierCubeWarning)
-        (one,) = settle([scene(SHIFTED, 0)], replace(SENTINEL_2_L2A, offset_rule="none"), "raise")
+        (one,) = settle([scene(SHIFTED, 0)], replace(SENTINEL_2_L2A, rule="fixed"), "raise")
     assert (one.used, one.observed) == (0, None)
 
 

@@ -22,14 +22,20 @@ from acquire.scenery import (
     told,
 )
 from glaciercube import grid, schema
+from glaciercube.acquire import failures
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.scenes import load
-from glaciercube.errors import AcquireError, GlacierCubeWarning, SensorError
+from glaciercube.errors import AcquireError, GlacierCubeWarning, SchemaError, SensorError
 from glaciercube.simulate.archive import simulate
 
 # DN are rounded to 1e-4, and so again when 20 m bands are resampled.
 STEP = 1.01e-4
+
+
+DEFECT = np.zeros((64, 64), bool)
+DEFECT[24:32, 48:] = True
+"""Where the scene classification of the first day says defect."""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +131,11 @@ def test_without_a_check_no_file_is_needed(items):
             asset.href = asset.href.replace(".tif", "-gone.tif")
     assert load(moved, geobox(), check=False).sizes["time"] == 3
     with pytest.raises(AcquireError, match="cannot read .*swir22-gone.tif.*check=False"):
-        load(moved, geobox())
+        load(moved, geobox(), on_read_error="raise")
+    with pytest.warns(
+        GlacierCubeWarning, match=r"offset of 4 of 4 scenes is taken from their metadata.*gone.tif"
+    ):
+        assert load(moved, geobox()).sizes["time"] == 3
 
 
 @pytest.mark.parametrize("chunk", [16, 24, 1024])
@@ -177,7 +187,7 @@ def test_signatures_do_not_change_names(items):
         signed = [item.clone() for item in items]
         for item in signed:
             for asset in item.assets.values():
-                asset.href = f"https://example.org/{item.id}.tif?sig={signature}"
+                asset.href = f"https://a.blob.core.windows.net/b/{item.id}.tif?sig={signature}"
         cube = load(signed, geobox(), check=False)
         assert signature not in cube.attrs["provenance"]
         return cube["reflectance"].data.name
@@ -257,7 +267,7 @@ def test_lacking_bands_are_named(items):
     assert "nir" not in load(poor, geobox(), check=False)["band"]
     for item in poor:
         item.assets = {"thumbnail": pystac.Asset("a.png")}
-    with pytest.raises(SensorError, match=r"the items need assets .*old has \['thumbnail'\]"):
+    with pytest.raises(SensorError, match=r"need a band .* in common, .*old has \['thumbnail'\]"):
         load(poor, geobox())
     with pytest.raises(SensorError, match="no band 'thermal'"):
         load(items, geobox(), bands=["thermal"])
@@ -266,7 +276,8 @@ def test_lacking_bands_are_named(items):
 def test_without_a_quality_layer_in_all_items_there_are_no_flags(items):
     poor = [item.clone() for item in items]
     del poor[0].assets["scl"]
-    assert set(load(poor, geobox(), check=False).data_vars) == {"reflectance", "valid"}
+    held = set(load(poor, geobox(), check=False).data_vars)
+    assert held == {"reflectance", "valid", "read_failed"}
 
 
 def test_an_unknown_check_is_refused_first(items):
@@ -277,17 +288,33 @@ def test_an_unknown_check_is_refused_first(items):
 def test_an_asset_that_was_moved_is_named_when_it_is_read(items):
     moved = items[0].clone()
     moved.assets["nir"].href += "f"
-    cube = load(iter([moved]), geobox(), check=False)
-    with pytest.raises(
-        AcquireError, match=r"cannot read .*nir.tiff on EPSG:32632, 10 x 10, 64 rows"
-    ):
+    cube = load(iter([moved]), geobox(), check=False, on_read_error="raise")
+    with pytest.raises(AcquireError, match=r"cannot read .*nir.tiff.*EPSG:32632, 10 x 10, 64 rows"):
         cube["valid"].compute()
+
+
+def test_an_asset_that_was_moved_is_a_recorded_hole(items):
+    moved = [item.clone() for item in items]
+    moved[0].assets["nir"].href += "f"
+    cube = load(moved, geobox(), check=False)
+    with failures.collected() as found:
+        cube = cube.compute()
+    first = cube.isel(time=0)
+    # The other item of the day covers the right part; the left one has nothing else.
+    np.testing.assert_array_equal(first["read_failed"][0], np.arange(64) < 24)
+    np.testing.assert_array_equal(first["valid"], ~first["read_failed"] & ~DEFECT)
+    assert not cube["read_failed"][1:].any()
+    assert {(failure.item, failure.band) for failure in found} == {("old", "nir")}
+    with pytest.raises(SchemaError, match=r"on_read_error is one of .*found 'ignore'"):
+        load(items, geobox(), on_read_error="ignore")
 
 
 def test_a_simulated_archive_is_loaded_like_a_real_one(tmp_path):
     archive = simulate(tmp_path / "archive", size=128, dates=("2021-08-04", "2022-08-04"))
     cube = load(search(archive.catalog), read_outlines(archive.outlines), dem="cop-dem-glo-30")
-    schema.check(cube, {**schema.CUBE, **schema.CUBE_MORE}, "the cube")
+    flags = ("cloud", "cloud_shadow", "snow", "water", "read_failed", "elevation")
+    more = {name: schema.CUBE_MORE[name] for name in flags}
+    schema.check(cube, {**schema.CUBE, **more}, "the cube")
     assert cube.attrs["simulated"] == 1
     entries = json.loads(cube.attrs["provenance"])
     assert [entry["offset_used"] for entry in entries] == [0, -1000]
