@@ -16,6 +16,7 @@ from pystac_client import Client
 from shapely import box
 
 from glaciercube import grid
+from glaciercube.acquire.access import require_trusted
 from glaciercube.acquire.assembly import chunks_of, require_chunk
 from glaciercube.acquire.heights import (
     ALGORITHM_VERSION,
@@ -26,7 +27,7 @@ from glaciercube.acquire.heights import (
 )
 from glaciercube.acquire.items import address_of, asset_of, footprint_of, identity_of
 from glaciercube.acquire.overviews import gdal_options
-from glaciercube.acquire.reader import plain, signed
+from glaciercube.acquire.reader import Place, ReadError, patiently, plain
 from glaciercube.errors import AcquireError, GridError
 
 DATUMS = {
@@ -185,19 +186,17 @@ def is_raster(dem: str | Path) -> bool:
 
 def _raster(geobox, address):
     try:
-        with rasterio.open(signed(address)) as source:
-            if source.crs is None:
-                raise GridError(
-                    f"elevation from {address} has no coordinate reference system; set it with: "
-                    f"rio edit-info --crs EPSG:... {Path(address).name}"
-                )
-            datum = source.tags().get("vertical_datum") or _datum_of(source.crs)
-            extent = gpd.GeoDataFrame(geometry=[box(*source.bounds)], crs=source.crs.to_wkt())
-    except rasterio.errors.RasterioIOError as error:
+        datum, extent = patiently(address, _header, Place(item="elevation"))
+    except ReadError as error:
         raise AcquireError(
-            f"cannot open the elevation {plain(address)}: {plain(str(error))}; dem= is a raster "
-            "or a collection"
+            f"cannot open the elevation {error.failure.address}: {error.failure.cause}; dem= is a "
+            "raster or a collection"
         ) from error
+    if extent.crs is None:
+        raise GridError(
+            f"elevation from {plain(address)} has no coordinate reference system; set it with: "
+            f"rio edit-info --crs EPSG:... {Path(plain(address)).name}"
+        )
     boxes = tuple(grid.geographic_boxes(extent))
     source = Source(
         name=address,
@@ -212,9 +211,16 @@ def _raster(geobox, address):
     return source
 
 
-def _datum_of(crs):
-    """Return the vertical part of a compound CRS."""
-    text = crs.to_wkt()
+def _header(address):
+    """Return the vertical datum of a file and its extent, which has its CRS."""
+    with rasterio.open(address) as source:
+        crs = None if source.crs is None else source.crs.to_wkt()
+        datum = source.tags().get("vertical_datum") or _datum_of(crs or "")
+        return datum, gpd.GeoDataFrame(geometry=[box(*source.bounds)], crs=crs)
+
+
+def _datum_of(text):
+    """Return the vertical part of a compound CRS, given as WKT."""
     for name in ("EGM2008", "EGM96"):
         if f"{name} " in text:
             return name
@@ -236,6 +242,7 @@ def _collection(geobox, name, items):
     )
     if not near:
         raise _beside(name, geobox, len(found))
+    require_trusted(near)
     stated = {str(item.properties.get("vertical_datum", "")) for item in near} - {""}
     addresses = [address_of(item, asset_of(item, KEYS) or _first_raster(item)) for item in near]
     return Source(

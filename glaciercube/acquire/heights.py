@@ -15,7 +15,7 @@ from rasterio.transform import xy
 from rasterio.vrt import WarpedVRT
 
 from glaciercube import grid
-from glaciercube.acquire.reader import PAUSE_S, TRIES, plain, signed
+from glaciercube.acquire.reader import Place, ReadError, patiently
 from glaciercube.errors import AcquireError
 
 ALGORITHM_VERSION = 2
@@ -125,17 +125,18 @@ def _meet(one, other):
 
 
 def _warped(address, geobox, how, options):
-    settings: dict[str, Any] = {}
-    if "://" in address:  # beside a local file its overviews and its place may lie, so look there
-        settings = {"GDAL_HTTP_MAX_RETRY": TRIES, "GDAL_HTTP_RETRY_DELAY": PAUSE_S, **options}
+    place = Place(item="elevation", window=grid.describe(geobox))
+    # Beside a local file its overviews and its place may lie, so GDAL may look there.
+    settings = dict(options) if "://" in address else {}
     aws = settings.pop("_aws", None)
     try:
         with rasterio.Env(AWSSession(**aws) if aws else None, **settings):
-            return _resampled(signed(address), geobox, how)
-    except rasterio.errors.RasterioError as error:
+            return patiently(address, lambda opened: _resampled(opened, geobox, how), place)
+    except ReadError as error:
+        failure = error.failure
         raise AcquireError(
-            f"cannot read the elevation {plain(address)} on {grid.describe(geobox)}: "
-            f"{plain(str(error))}; try again later, or give another dem="
+            f"cannot read the elevation {failure.address} on {failure.window} ({failure.tries} "
+            f"tries): {failure.kind}: {failure.cause}; try again later, or give another dem="
         ) from error
 
 

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from scipy import ndimage
 
@@ -376,3 +377,50 @@ def test_it_is_what_gdal_gives(tmp_path, dem, box, layer):
     # On the ground 20 m of the grid are 20.008 m: the scale of UTM is 0.9996.
     turn = (ours - theirs + 180) % 360 - 180
     assert np.abs(turn).max() < 0.03
+
+
+def test_a_published_slope_is_ours(real_data):
+    folder = real_data("hugonnet-dems") / "grosser-aletsch"
+    with rasterio.open(folder / "cop30_slope.tif") as file:
+        theirs = file.read(1)
+        whole = GeoBox(file.shape, file.transform, str(file.crs))
+    with rasterio.open(folder / "cop30_aspect.tif") as file:
+        direction = file.read(1)
+    out = terrain_on(whole, folder / "cop30_elevation.tif", layers=["slope", "aspect"], chunk=64)
+    inner = np.s_[1:-1, 1:-1]  # they have none at the border
+    slope = out["slope"].values[inner]
+    # They take a step of the grid for its length on the ground, 0.03 % less.
+    np.testing.assert_allclose(slope, theirs[inner], atol=0.02)
+    steep = slope > 5
+    turn = (out["aspect"].values[inner] - direction[inner] + 180) % 360 - 180
+    # and the grid's north for true north.
+    np.testing.assert_allclose(turn[steep], -0.72, atol=0.02)
+
+
+def test_winter_at_hintereisferner(real_data):
+    path = real_data("oggm-glaciers") / "srtm_oetztal.tif"
+    area = (10.72, 46.78, 10.83, 46.83)
+    out = terrain_on(grid.grid_around(area, 30), path, suns=suns((165, 18), (150, 55)), chunk=128)
+    out = out.compute()
+    winter, summer = out["cast_shadow"].mean(("y", "x")).values
+    assert 0.2 < winter < 0.6
+    assert summer < 0.03
+    north = ((out["aspect"] > 315) | (out["aspect"] < 45)) & (out["slope"] > 25)
+    south = (out["aspect"] > 135) & (out["aspect"] < 225) & (out["slope"] > 25)
+    shadow = out["cast_shadow"][0]
+    assert float(shadow.where(north).mean()) > 0.8
+    assert float(shadow.where(south).mean()) < 0.2
+    assert 2000 < float(out["elevation"].min()) < float(out["elevation"].max()) < 3800
+    assert float(out["slope"].median()) == pytest.approx(23, abs=6)
+
+
+def test_a_real_dem_that_is_mostly_void(real_data):
+    path = real_data("liligo-facies") / "srtm_dem_30m.tif"
+    with rasterio.open(path) as file:
+        whole = GeoBox(file.shape, file.transform, str(file.crs))
+    with pytest.warns(GlacierCubeWarning, match="srtm_dem_30m.tif knows nothing of"):
+        out = terrain_on(whole, path, suns=suns((160, 30)), chunk=200).compute()
+    void = np.isnan(out["elevation"].values)
+    assert 0.5 < void.mean() < 0.9  # a glacier's outline cut out of its box
+    assert not out["cast_shadow"].values[0][void].any()
+    assert 10 < float(out["slope"].median()) < 30
