@@ -1,6 +1,9 @@
 """The verbs: the place that joins the stages."""
 
+import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,12 +11,13 @@ import geopandas as gpd
 import xarray as xr
 
 from glaciercube import cover, grid, schema
+from glaciercube.acquire import failures
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.files import from_files
 from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.scenes import load
 from glaciercube.cube.seasons import annual
-from glaciercube.errors import SchemaError
+from glaciercube.errors import GlacierCubeWarning, SchemaError
 from glaciercube.infer import lazy
 from glaciercube.model.card import ModelCard
 from glaciercube.model.zoo import card_of
@@ -22,9 +26,10 @@ from glaciercube.products.polygons import outlines
 from glaciercube.products.rasters import export
 from glaciercube.products.series import summarize
 from glaciercube.simulate.archive import simulate
+from glaciercube.store import ledger, writing
 from glaciercube.store.reading import read
 from glaciercube.store.verification import verify
-from glaciercube.store.writing import write
+from glaciercube.store.writing import IncompleteWriteError, WriteReport
 from glaciercube.view.plots import plot
 
 __all__ = [
@@ -118,6 +123,81 @@ def predict(
     return layers.drop_vars(unasked & set(layers))
 
 
+def write(
+    dataset: xr.Dataset,
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    retry_unread: bool = False,
+    progress: bool = False,
+) -> WriteReport:
+    """Write a cube to a Zarr store, or go on with a write that was interrupted.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Variables (time, ..., y, x) or (y, x) on one grid, lazy or not.
+    path : str or path
+        A directory; made if it does not exist.
+    overwrite : bool
+        Replace the store that is there. The new one grows beside it and takes its place
+        when it is complete: an interruption loses nothing, and the next call goes on.
+    retry_unread : bool
+        Compute blocks again that have holes because a source could not be read.
+    progress : bool
+        Show a progress bar (not with a `dask.distributed` client, which has its own).
+
+    Returns
+    -------
+    WriteReport
+        What was done; `unread` counts the pixels that are holes because a source could not be
+        read, `read_failures` says which reads of this call these were and why.
+
+    Raises
+    ------
+    SchemaError, GridError
+        If the dataset cannot be stored; nothing is written.
+    StoreError
+        If the path holds a different cube or something else, which is then left as it is;
+        if the directory cannot be written; or if blocks failed, after all others are done.
+
+    Warns
+    -----
+    GlacierCubeWarning
+        If reads failed, or values lay beyond the range of their codes.
+
+    Notes
+    -----
+    See `store.writing.write` for the ledger of blocks. What could not be read is kept beside
+    it, in `_glaciercube/read_failures.json`.
+    """
+    failed: list[failures.Failure] = []
+    try:
+        with failures.collected() as failed:
+            report = writing.write(
+                dataset, path, overwrite=overwrite, retry_unread=retry_unread, progress=progress
+            )
+    except IncompleteWriteError as error:
+        if error.report is not None:
+            _keep(failed, error.report.path)
+        raise
+    _keep(failed, report.path)
+    return replace(report, read_failures=tuple(failed))
+
+
+def _keep(failed, path):
+    """Keep failed reads with the store and warn of them."""
+    if not failed:
+        return
+    ledger.add_read_failures(path, [failure.as_dict() for failure in failed])
+    warnings.warn(
+        f"{failures.summary(failed)}\n{path} has holes there, marked in 'read_failed'; write again "
+        "with retry_unread=True to fill them",
+        GlacierCubeWarning,
+        stacklevel=3,
+    )
+
+
 def _require_extent(cards):
     if all(card.task != "extent" for card in cards):
         raise SchemaError(
@@ -130,6 +210,7 @@ def _require_extent(cards):
 def _restricted(layers, within, add_extent):
     """Return layers that are nodata outside outlines."""
     geobox = grid.grid_of(layers, "the layers")
+    cover.require_overlap(within, geobox, "the outlines of within=")
     first = next(iter(layers[name] for name in schema.LAYERS if name in layers))
     chunks = {dim: first.chunksizes[dim] for dim in schema.GRID_DIMS}
     inside = cover.lazy_inside(within, geobox, chunks, touched=True)

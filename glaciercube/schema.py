@@ -158,6 +158,8 @@ CUBE_MORE: Mapping[str, Variable] = MappingProxyType(
         "elevation": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
         "slope": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),
         "aspect": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),
+        "glacier": Variable(dims=GRID_DIMS, dtype="bool", units="1"),
+        "glacier_fraction": Variable(dims=GRID_DIMS, dtype="float32", units="1"),
         "glacier_distance": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
         "hillshade": Variable(dims=TIME_DIMS, dtype="float32", units="1"),
         "cast_shadow": _FLAG,
@@ -192,9 +194,7 @@ LAYERS: Mapping[str, Variable] = MappingProxyType(
 )
 """What `predict` may give."""
 
-VARIABLES: Mapping[str, Variable] = MappingProxyType(
-    {**CUBE, **CUBE_MORE, **RADAR_CUBE, **LAYERS}
-)
+VARIABLES: Mapping[str, Variable] = MappingProxyType({**CUBE, **CUBE_MORE, **RADAR_CUBE, **LAYERS})
 
 
 def check(dataset: xr.Dataset, schema: Mapping[str, Variable], name: str) -> None:

@@ -12,7 +12,9 @@ from shapely.geometry import box
 
 import glaciercube as gcube
 from glaciercube import schema
-from glaciercube.errors import SchemaError, WeightsError
+from glaciercube.acquire import failures
+from glaciercube.errors import GlacierCubeWarning, SchemaError, StoreError, WeightsError
+from glaciercube.store import ledger
 
 INNER = box(600_205, 5_000_305, 600_595, 5_000_695)
 """Edges in the middle of pixels: those they cut are touched."""
@@ -93,3 +95,55 @@ def test_corrupt_weights_are_found_before_anything_is_computed(lazy_cube, tmp_pa
     weights.write_bytes(weights.read_bytes()[:-8] + bytes(8))
     with pytest.raises(WeightsError, match=r"need sha256 .*, found .*corrupt or another one"):
         gcube.predict(lazy_cube, card)
+
+
+def test_failed_reads_are_in_the_report_in_the_store_and_mended_on_request(tmp_path):
+    archive = gcube.simulate(tmp_path / "archive", size=64, dates=("2021-08-04", "2021-08-14"))
+    items = gcube.search(archive.catalog)
+    path = Path(items[0].assets["green"].get_absolute_href())
+    hidden = path.rename(path.with_suffix(".hidden"))
+    cube = gcube.load(items, chunk=32, check=False)
+    with pytest.warns(
+        GlacierCubeWarning, match=r"reads of 1 item failed.*(?s:.)*retry_unread=True"
+    ):
+        report = gcube.write(cube, tmp_path / "cube.zarr")
+    assert report.unread > 0
+    assert {failure.item for failure in report.read_failures} == {items[0].id}
+    stored = gcube.read(tmp_path / "cube.zarr")
+    first = stored.isel(time=0)
+    assert int(first["read_failed"].sum()) == report.unread
+    assert not first["valid"].any()
+    assert stored["valid"].isel(time=1).any()
+    kept = ledger.read_failures(tmp_path / "cube.zarr")
+    assert [one["item"] for one in kept] == [f.item for f in report.read_failures]
+    hidden.rename(path)
+    report = gcube.write(cube, tmp_path / "cube.zarr", retry_unread=True)
+    assert report.unread == 0
+    assert report.read_failures == ()
+    gcube.write(gcube.load(items, chunk=32, check=False), tmp_path / "whole.zarr")
+    xr.testing.assert_identical(
+        gcube.read(tmp_path / "cube.zarr").compute(), gcube.read(tmp_path / "whole.zarr").compute()
+    )
+
+
+def test_blocks_that_fail_do_not_hide_reads_that_failed(lazy_cube, tmp_path):
+    def fails(block, block_info=None):
+        failures.record(
+            failures.Failure(
+                item="a", band="green", address="a.tif", window="", kind="missing", cause="404",
+                tries=1,
+            )
+        )  # fmt: skip
+        raise RuntimeError("the disk went away")
+
+    data = lazy_cube["reflectance"].data
+    broken = lazy_cube.copy()
+    broken["reflectance"] = lazy_cube["reflectance"].copy(
+        data=data.map_blocks(fails, dtype=data.dtype, meta=np.empty((0,) * 4, np.float32), name="f")
+    )
+    with (
+        pytest.warns(GlacierCubeWarning, match="1 read of 1 item failed"),
+        pytest.raises(StoreError, match="blocks failed"),
+    ):
+        gcube.write(broken, tmp_path / "cube.zarr")
+    assert len(ledger.read_failures(tmp_path / "cube.zarr")) == 1

@@ -29,12 +29,11 @@ from glaciercube.acquire.items import address_of, asset_of, footprint_of, identi
 from glaciercube.acquire.overviews import gdal_options
 from glaciercube.acquire.reader import Place, ReadError, patiently, plain
 from glaciercube.errors import AcquireError, GridError
+from glaciercube.sensors import SENSORS
 
 DATUMS = {
-    "cop-dem-glo-30": "EGM2008",
-    "cop-dem-glo-90": "EGM2008",
-    "nasadem": "EGM96",
     "alos-dem": "EGM96",
+    **{name: row.vertical_datum for name, row in SENSORS.items() if row.vertical_datum},
 }
 """Vertical datum of the elevation in known collections, as their providers state it."""
 

@@ -22,7 +22,7 @@ from glaciercube.acquire.assembly import (
     told_flags,
 )
 from glaciercube.acquire.blocks import read_block, target_of
-from glaciercube.acquire.elevation import elevation_on, grid_token
+from glaciercube.acquire.elevation import grid_token
 from glaciercube.acquire.inventories import area_of
 from glaciercube.acquire.items import (
     address_of,
@@ -44,8 +44,11 @@ from glaciercube.acquire.plans import (
     orbit_of,
     quality_of,
 )
+from glaciercube.acquire.proximity import glacier_distance_on
 from glaciercube.acquire.reader import ItemDriver
+from glaciercube.acquire.relief import terrain_on
 from glaciercube.acquire.tasks import per_block
+from glaciercube.cover import lazy_glaciers
 from glaciercube.errors import AcquireError, SchemaError
 
 SIMULATED = "glaciercube:simulated"
@@ -63,6 +66,8 @@ def load(  # noqa: PLR0913 - the verb itself
     crs: Any = None,
     bands: Sequence[str] | None = None,
     dem: str | Path | None = None,
+    terrain: Sequence[str] = (),
+    outlines: gpd.GeoDataFrame | None = None,
     chunk: int = 1024,
     snap: bool = False,
     check: Check = "warn",
@@ -88,6 +93,12 @@ def load(  # noqa: PLR0913 - the verb itself
     dem : path or str, optional
         Adds `elevation` from a raster, or from a collection of the items' catalogue such
         as "cop-dem-glo-30".
+    terrain : sequence of str
+        Some of "slope", "aspect", "hillshade" and "cast_shadow", made of the elevation; the
+        last two for each date's sun, which every item must state. See `relief.terrain_on`.
+    outlines : GeoDataFrame, optional
+        Adds `glacier` (the pixel's centre lies inside), `glacier_fraction` (the share of the
+        pixel) and `glacier_distance` (m, 0 inside, at most 5 km).
     chunk : int
         Rows and columns of a block (pixels).
     snap : bool
@@ -132,6 +143,7 @@ def load(  # noqa: PLR0913 - the verb itself
     require_check(check)
     require_chunk(chunk)
     _require_policy(on_read_error)
+    _require_dem(terrain, dem)
     items = _some(list(items))
     rows = sensors_of_items(items)
     require_trusted(items, allow_local=allow_local)
@@ -153,9 +165,27 @@ def load(  # noqa: PLR0913 - the verb itself
     )
     cube = _described(cube, groups)
     if dem is not None:
-        cube["elevation"] = elevation_on(geobox, dem, items=kept, chunk=chunk)
-        cube = grid.georeferenced(cube, geobox)
-    return cube
+        ground = terrain_on(geobox, dem, layers=terrain, suns=cube.coords, items=kept, chunk=chunk)
+        cube = cube.assign(ground.data_vars)
+    if outlines is not None:
+        cube = cube.assign(_glacier_layers(outlines, geobox, chunk))
+    return grid.georeferenced(cube, geobox)
+
+
+def _require_dem(terrain, dem):
+    if len(terrain) > 0 and dem is None:
+        raise AcquireError(
+            f"terrain={list(terrain)} needs dem=, a raster or a collection such as "
+            "'cop-dem-glo-30'; found None"
+        )
+
+
+def _glacier_layers(outlines, geobox, chunk):
+    """Return where glaciers are on a grid, how much of each pixel they cover, and how far."""
+    chunks = {"y": chunks_of(geobox.shape.y, chunk), "x": chunks_of(geobox.shape.x, chunk)}
+    layers = lazy_glaciers(outlines, geobox, chunks, fraction=True)
+    distance = glacier_distance_on(geobox, outlines, chunk=chunk)
+    return {**layers.data_vars, "glacier_distance": distance}
 
 
 def _require_policy(on_read_error):

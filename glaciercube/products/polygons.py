@@ -99,6 +99,8 @@ def outlines(
         )
     schema.check(layers, {"extent": schema.LAYERS["extent"]}, "the layers")
     geobox = grid.grid_of(layers, "the layers")
+    if within is not None:
+        cover.require_overlap(within, geobox, "the outlines of within=")
     rows: list[dict[str, Any]] = []
     unobserved = []
     for place in range(layers.sizes["time"]):

@@ -17,6 +17,7 @@ from glaciercube.store.layout import LAYOUT_VERSION, Block, Layout, layout_of
 FOLDER = "_glaciercube"
 HEADER = "store.json"
 RECORDS = "ledger"
+READ_FAILURES = "read_failures.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,20 @@ def records(path: Path, header: Header) -> dict[Block, Record]:
         for block, record in found.items()
         if record is not None and record.fingerprint == header.fingerprint
     }
+
+
+def add_read_failures(path: Path, failures: Iterable[Mapping[str, Any]]) -> None:
+    """Keep beside the ledger what could not be read while a store was written."""
+    kept = [*read_failures(path), *(dict(one) for one in failures)]
+    _write_at_once(path / FOLDER / READ_FAILURES, kept)
+
+
+def read_failures(path: Path) -> list[dict[str, Any]]:
+    """Return what could not be read while a store was written; each as plain values."""
+    try:
+        return list(json.loads((path / FOLDER / READ_FAILURES).read_text()))
+    except (OSError, ValueError):
+        return []
 
 
 def count_records(path: Path) -> int:

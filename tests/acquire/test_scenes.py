@@ -5,12 +5,15 @@ import subprocess
 import sys
 
 import dask
+import geopandas as gpd
 import numpy as np
 import pystac
 import pytest
 from odc.geo.geobox import GeoBox
+from shapely.geometry import box
 
 from acquire.scenery import (
+    CRS,
     FINE,
     MISLABELLED,
     NAMES,
@@ -26,7 +29,7 @@ from glaciercube.acquire import failures
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.scenes import load
-from glaciercube.errors import AcquireError, GlacierCubeWarning, SchemaError, SensorError
+from glaciercube.errors import AcquireError, GlacierCubeWarning, GridError, SchemaError, SensorError
 from glaciercube.simulate.archive import simulate
 
 # DN are rounded to 1e-4, and so again when 20 m bands are resampled.
@@ -331,3 +334,33 @@ def test_elevation_comes_with_the_cube(items):
     assert cube["elevation"].attrs["vertical_datum"] == "EGM2008"
     assert cube["elevation"].encoding["grid_mapping"] == "spatial_ref"
     schema.check(cube, {"elevation": schema.CUBE_MORE["elevation"]}, "the cube")
+
+
+def test_terrain_and_glaciers_come_with_the_cube_on_request(items):
+    inside = gpd.GeoDataFrame(geometry=[box(600_105, 5_000_105, 600_405, 5_000_405)], crs=CRS)
+    cube = load(
+        items, geobox(), dem="cop-dem-glo-30", check=False, outlines=inside,
+        terrain=("slope", "aspect", "hillshade", "cast_shadow"),
+    )  # fmt: skip
+    names = (
+        "elevation", "slope", "aspect", "hillshade", "cast_shadow", "glacier", "glacier_fraction",
+        "glacier_distance",
+    )  # fmt: skip
+    schema.check(cube, {name: schema.CUBE_MORE[name] for name in names}, "the cube")
+    assert all(dask.is_dask_collection(cube[name].data) for name in names)
+    assert all(cube[name].encoding["grid_mapping"] == "spatial_ref" for name in names)
+    cube = cube.compute()
+    assert float(cube["glacier_fraction"].sum()) * 100 == pytest.approx(300 * 300, rel=1e-4)
+    assert float(cube["glacier_distance"].min()) == 0
+    assert 0 < float(cube["hillshade"].min()) <= float(cube["hillshade"].max()) <= 1
+
+
+def test_terrain_needs_a_dem(items):
+    with pytest.raises(AcquireError, match=r"terrain=\['slope'\] needs dem=.*found None"):
+        load(items, geobox(), terrain=["slope"])
+
+
+def test_outlines_elsewhere_are_refused(items):
+    far = gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs="EPSG:4326")
+    with pytest.raises(GridError, match="so none covers it"):
+        load(items, geobox(), outlines=far, check=False)
