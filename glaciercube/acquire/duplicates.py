@@ -43,6 +43,9 @@ class Facts:
     kind are of one pass if the names agree, whatever their times: providers state the time of the
     datatake or that of the tile."""
 
+    product: str = ""
+    """Name of the product, with its version; "" if not stated."""
+
     part: str = ""
     """Which part of the pass was received; "" if not stated."""
 
@@ -125,6 +128,8 @@ def repeats_other(own: Facts, kept: Facts) -> bool:
         return True
     if not _same_pass(own, kept):
         return False
+    if own.product and own.product == kept.product:
+        return True
     if own.part and own.part == kept.part:
         return True
     shared = own.footprint.intersection(kept.footprint).area
@@ -140,7 +145,8 @@ def reason_of(own: Facts, kept: Facts) -> str:
         stated = f"{own.baseline:05.2f}" if own.baseline else "not stated"
         return f"processing baseline {stated}, kept {kept.baseline:05.2f}"
     if own.made != kept.made:
-        return f"processed {own.made[:8] or 'at an unknown time'}, kept {kept.made[:8]}"
+        digits = 8 if own.made[:8] != kept.made[:8] else None
+        return f"processed {own.made[:digits] or 'at an unknown time'}, kept {kept.made[:digits]}"
     if own.collection != kept.collection:
         return f"the same product in {own.collection or 'no collection'}"
     if own.name == kept.name:

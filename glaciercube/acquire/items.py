@@ -32,10 +32,8 @@ _TILE = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-HJ-NP-X][A-Z]{2})(?![A-Z0-9])")
 _POLARISATION = re.compile(r"_1S[SD][HV](?=_)")
 """Of a Sentinel-1 product; looks like a tile."""
 
-_SENTINEL_2 = re.compile(
-    r"S2[A-D]_MSIL\w\w_(\d{8}T\d{6})_(?:N\d{4}_)?R(\d{3})_T\w{5}_(\d{8}T\d{6})"
-)
-"""Start of the datatake, relative orbit, and a time that tells versions apart."""
+_SENTINEL_2 = re.compile(r"S2[A-D]_MSIL\w\w_(\d{8}T\d{6})_(N\d{4}_)?R(\d{3})_T\w{5}_(\d{8}T\d{6})")
+"""Start of the datatake, baseline, relative orbit, and a time that tells versions apart."""
 
 _DATATAKE = re.compile(r"GS2[A-D]_(\d{8}T\d{6})_(\d{6})_")
 _ABSOLUTE_ORBIT = re.compile(r"_A(\d{6})_T")
@@ -341,8 +339,8 @@ def _sentinel_2(item):
     start = first(_DATASTRIP_START, "s2:datastrip_id")
     relative = properties.get("sat:relative_orbit")
     if relative is None and product:
-        relative = product[2]
-    made = properties.get("s2:generation_time") or (product[3] if product else "")
+        relative = product[3]
+    made = properties.get("s2:generation_time") or (product[4] if product else "")
     passes = {
         "datatake": product[1] if product else take[1] if take else None,
         "orbit": take[2] if take else orbit[1] if orbit else None,
@@ -350,6 +348,7 @@ def _sentinel_2(item):
     return {
         "orbit": None if relative is None else int(relative),
         "passes": {kind: name for kind, name in passes.items() if name},
+        "product": product[0] if product and product[2] else "",
         "part": start[1] if start else "",
         "baseline": sensors.processing_baseline(properties) or 0.0,
         "made": re.sub(r"\D", "", str(made))[:14],

@@ -283,3 +283,17 @@ def test_real_items_are_understood(real_data):
     assert len(kept) + len(dropped) == len(found)
     # One scene of two collections: the provider's own and its reprocessed one.
     assert {told.tile_of(one) for one in dropped} >= {"20EPT", "24MUA"}
+
+
+@pytest.mark.filterwarnings("ignore:Could not parse bucket")
+def test_real_scenes_in_several_collections_are_found_out(real_data):
+    """Four scenes of one pass of Sentinel-2B in two collections of Earth Search, one in three."""
+    found = list(real_items(real_data("stac-items") / "pystac-client-cassettes" / "earth-search"))
+    two = [one for one in found if "_L2A" in one.id]
+    kept, dropped = told.single(two)
+    assert [len(two), len(kept), len(dropped)] == [9, 4, 5]
+    assert {one.collection_id for one in kept} == {"sentinel-2-c1-l2a"}
+    assert {one.reason for one in dropped} == {
+        "the same product in sentinel-2-l2a",
+        "the same product in sentinel-s2-l2a-cogs",
+    }
