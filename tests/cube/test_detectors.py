@@ -1,6 +1,10 @@
 """Masks by a function of one's own."""
 
+import re
+import sys
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import dask
 import numpy as np
@@ -213,3 +217,64 @@ def test_what_cannot_begin_is_listed(cube):
         with_mask(cube, bright, bands=BANDS, halo=-1)
     with pytest.raises(SchemaError, match="'haze' is missing"):
         with_mask(cube, bright, bands=BANDS, name="haze", how="add")
+
+
+class FakeOmniCloudMask(ModuleType):
+    """With the signature of omnicloudmask 1.8.1 as far as it is used."""
+
+    def __init__(self):
+        super().__init__("omnicloudmask")
+
+    def predict_from_array(
+        self, input_array, patch_size=1000, patch_overlap=300, batch_size=1, *, no_data_value=0
+    ):
+        assert input_array.shape[0] == 3
+        assert np.isfinite(input_array).all()
+        return np.digitize(input_array[:1], [0.5, 0.7, 0.9]).astype(np.uint8)
+
+
+class FakeS2Cloudless(ModuleType):
+    """With the signatures of s2cloudless 1.7.3 as far as they are used."""
+
+    def __init__(self):
+        super().__init__("s2cloudless")
+        self.S2PixelCloudDetector = self.Detector
+
+    class Detector:
+        def __init__(
+            self,
+            threshold=0.4,
+            all_bands=False,
+            average_over=1,
+            dilation_size=1,
+            model_filename=None,
+        ):
+            self.threshold = threshold
+
+        def get_cloud_masks(self, data):
+            assert data.ndim == 4
+            assert data.shape[3] == 10
+            return (data[..., 0] > self.threshold).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    ("fake", "band", "low", "high"),
+    [(FakeOmniCloudMask, "red", 0.5, 0.9), (FakeS2Cloudless, "coastal", 0.4, 9.0)],
+)
+def test_the_documented_examples_run(cube, monkeypatch, fake, band, low, high):
+    module = fake()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    page = (Path(__file__).parents[2] / "docs" / "masks.md").read_text()
+    (code,) = (
+        one for one in re.findall(r"```python\n(.*?)```", page, re.S) if module.__name__ in one
+    )
+    names = ["coastal", *cube["band"].values[:7], "nir08", "nir09", "cirrus", "swir16", "swir22"]
+    have = list(cube["band"].values)
+    wide = cube.isel(band=[have.index(one) if one in have else 0 for one in names])
+    wide = wide.assign_coords(band=names)
+    scope = {"with_mask": with_mask, "cube": wide}
+    exec(compile(code, "docs/masks.md", "exec"), scope)
+    out = scope["cube"]
+    value = wide["reflectance"].sel(band=band)
+    np.testing.assert_array_equal(out["cloud"], (value > low) & (value < high) & wide["valid"])
+    assert out["cloud"].attrs["source"].startswith(module.__name__)
