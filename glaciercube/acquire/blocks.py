@@ -1,5 +1,6 @@
 """One block of one time: every source read on the grid, made to values, laid over each other."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,12 @@ from glaciercube.acquire.pixels import fill, measure, unread
 from glaciercube.acquire.plans import Moment, Piece, Source
 from glaciercube.acquire.reader import ItemDriver, ReadError
 from glaciercube.errors import AcquireError
+
+_SECRET = re.compile(
+    r"KEY|SECRET|TOKEN|PASS|PWD|AUTH|BEARER|HEADER|COOKIE|SAS|CREDENTIAL|CONNECTION_STRING|USER",
+    re.IGNORECASE,
+)
+"""Names of options that may hold a credential."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,17 @@ class Target:
 def target_of(
     geobox: GeoBox, bands: int, chunk: int, record: bool, options: dict[str, Any]
 ) -> Target:
-    """Return the target of a grid."""
+    """Return the target of a grid.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+    bands, chunk : int
+    record : bool
+    options : dict
+        GDAL's, as a driver captures them; those that may hold a secret are left out, and are
+        taken from the process that reads.
+    """
     return Target(
         shape=(geobox.shape.y, geobox.shape.x),
         affine=tuple(geobox.affine)[:6],
@@ -55,8 +72,29 @@ def target_of(
         bands=bands,
         chunk=chunk,
         record=record,
-        options=tuple(sorted(options.items())),
+        options=tuple(sorted(shareable(options).items())),
     )
+
+
+def shareable(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of GDAL's options that hold no credential, which may travel in a graph.
+
+    Examples
+    --------
+    >>> shareable({"GDAL_HTTP_TIMEOUT": "30", "AWS_SECRET_ACCESS_KEY": "x", "_aws": {}})
+    {'GDAL_HTTP_TIMEOUT': '30'}
+    """
+    return {
+        name: value
+        for name, value in options.items()
+        if not name.startswith("_") and not _SECRET.search(name)
+    }
+
+
+def _options(driver: ItemDriver, target: Target) -> dict[str, Any]:
+    """Return the options to read with: the graph's, and the secrets of this process."""
+    here = driver.capture_env()
+    return {**here, **dict(target.options)}
 
 
 def read_block(
@@ -126,7 +164,7 @@ def read_piece(piece: Piece, box: GeoBox, inside: shapely.Geometry, target: Targ
     driver = ItemDriver()
     state = driver.new_load(box)
     layers = []
-    with driver.restore_env(dict(target.options), state) as context:
+    with driver.restore_env(_options(driver, target), state) as context:
         for source in piece.sources:
             try:
                 layers.append(_read(driver, source, piece, box, context))

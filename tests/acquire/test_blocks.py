@@ -7,7 +7,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 
-from glaciercube.acquire import failures
+from glaciercube.acquire import blocks, failures
 from glaciercube.acquire.blocks import Target, read_block, target_of
 from glaciercube.acquire.pixels import Conversion, Meaning, flag
 from glaciercube.acquire.plans import Moment, Piece, Source
@@ -161,3 +161,30 @@ def test_the_target_gives_blocks_of_the_grid():
     assert target.options == (("A", 1), ("B", "2"))
     assert target.block(4, 4) == GRID[4:6, 4:8]
     assert target.block(0, 0) == GRID[:4, :4]
+
+
+def test_secrets_do_not_travel_and_are_those_of_the_reading_process(halves, monkeypatch):
+    options = {
+        "_aws": {"aws_access_key_id": "AKIA-SECRET"},
+        "GDAL_HTTP_BEARER": "SECRET",
+        "GDAL_HTTP_HEADERS": "Authorization: SECRET",
+        "AWS_SESSION_TOKEN": "SECRET",
+        "GDAL_HTTP_TIMEOUT": "7",
+    }
+    target = target_of(GRID, 1, 64, True, options)
+    assert target.options == (("GDAL_HTTP_TIMEOUT", "7"),)
+    assert "SECRET" not in repr(target)
+    seen = []
+    real = blocks.ItemDriver.restore_env
+    monkeypatch.setattr(
+        blocks.ItemDriver,
+        "restore_env",
+        lambda self, env, state: seen.append(env) or real(self, env, state),
+    )
+    monkeypatch.setattr(
+        blocks.ItemDriver, "capture_env", lambda self: {"GDAL_HTTP_BEARER": "of the worker"}
+    )
+    cell = np.empty(1, object)
+    cell[0] = Moment(pieces=(piece("b", source(halves[1])),))
+    read_block(cell, np.array([0]), np.array([0]), target)
+    assert seen == [{"GDAL_HTTP_BEARER": "of the worker", "GDAL_HTTP_TIMEOUT": "7"}]
