@@ -102,7 +102,9 @@ def with_halo(array: da.Array, halo: int) -> da.Array:
 
 
 def _at_least(halo, sizes):
-    return da.overlap.ensure_minimum_chunksize(halo, sizes) if len(sizes) > 1 else sizes
+    if len(sizes) == 1 or sum(sizes) <= halo:
+        return (sum(sizes),)
+    return da.overlap.ensure_minimum_chunksize(halo, sizes)
 
 
 def without_halo(

@@ -33,6 +33,7 @@ def test_a_block_reaches_the_halo_into_its_neighbours():
 def test_chunks_smaller_than_the_halo_are_joined():
     wide = blocks.with_halo(da.zeros((10, 9), chunks=(1, 3)), 4)
     assert min(min(sizes) for sizes in blocks.without_halo(wide.chunks, 4)) >= 4
+    assert blocks.with_halo(da.zeros((10, 9), chunks=(1, 3)), 50).chunks == ((10,), (9,))
 
 
 def test_names_follow_from_what_they_hold():

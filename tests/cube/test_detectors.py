@@ -109,6 +109,14 @@ def test_one_pixel_less_does_change_it(cube, lazy_cube):
     assert (out != whole).any()
 
 
+def test_a_halo_may_be_wider_than_the_image(cube, lazy_cube):
+    whole = with_mask(cube, blurred, bands=BANDS, halo=150)["cloud"]
+    np.testing.assert_array_equal(
+        with_mask(lazy_cube, blurred, bands=BANDS, halo=150)["cloud"], whole
+    )
+    np.testing.assert_array_equal(whole, with_mask(cube, blurred, bands=BANDS, halo=REACH)["cloud"])
+
+
 def test_it_stays_lazy_and_one_half_may_be_in_memory(cube, lazy_cube, no_compute):
     with no_compute:
         out = with_mask(lazy_cube, blurred, bands=BANDS, halo=REACH)
