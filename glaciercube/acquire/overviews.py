@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from odc.loader import RioDriver
 from rasterio.session import AWSSession
 from scipy import ndimage
 
-from glaciercube.acquire.reader import plain, signed
+from glaciercube.acquire.reader import ItemDriver, Place, ReadError, patiently
 from glaciercube.errors import AcquireError
 
 PIXELS = 256
@@ -17,7 +16,7 @@ PIXELS = 256
 
 def gdal_options() -> dict[str, Any]:
     """Return how remote files are read: as set with `odc.stac.configure_rio`, with retries."""
-    return RioDriver().capture_env()
+    return ItemDriver().capture_env()
 
 
 def overview(
@@ -49,14 +48,17 @@ def overview(
     """
     settings = dict(options or {})
     aws = settings.pop("_aws", None)
+
+    def look(opened: str) -> np.ndarray:
+        with rasterio.open(opened) as source:
+            return _measured(source, index, nodata)
+
     try:
         with rasterio.Env(AWSSession(**aws) if aws else None, **settings):
-            with rasterio.open(signed(address)) as source:
-                return _measured(source, index, nodata)
-    except rasterio.errors.RasterioError as error:
+            return patiently(address, look, Place())
+    except ReadError as error:
         raise AcquireError(
-            f"cannot read {plain(address)}: {plain(str(error))}; check the address, or pass "
-            "check=False to look at no pixel before the cube is computed"
+            f"{error}; or pass check=False to look at no pixel before the cube is computed"
         ) from error
 
 
