@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from glaciercube import grid, schema
+from glaciercube import schema
 from glaciercube.cube.composites import TASK_BYTES, described, main_of, mask_of
 from glaciercube.cube.periods import Period
 from glaciercube.cube.pieces import composed, work_of
@@ -113,7 +113,10 @@ def _scenes(cube, main, best):
     out["acquired"] = acquired.transpose(*schema.TIME_DIMS).assign_attrs(
         units=schema.DAYS, long_name="day of acquisition", missing_value=np.int32(schema.NO_DAY)
     )
-    return grid.georeferenced(out, grid.grid_of(cube, "the cube"))
+    out["acquired"].encoding["grid_mapping"] = cube[main].encoding.get(
+        "grid_mapping", "spatial_ref"
+    )
+    return out
 
 
 def _composites(cube, main, mask, table, best, max_days):

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, Literal, get_args
 
 import dask.array as da
@@ -96,7 +97,8 @@ def composite(
     The score of "best-pixel" is, in points: 1000 exp(-(d / 30 days)^2 / 2), d the time to the
     preferred day, and 0 to 1000 by the distance to the nearest pixel that is measured but not
     clear, reached at 1500 m (the form of Griffiths et al. 2013 and White et al. 2014, without
-    their scores for sensor and haze; equal weights are an own choice).
+    their scores for sensor and haze; equal weights are an own choice). Of equal points the
+    nearer day is better.
 
     Everything of a period and piece of a chunk is in memory at once, at most `max_bytes` in a
     task. A cube that `read` gave is read piece by piece; store other large ones first.
@@ -143,9 +145,10 @@ def described(
     """
     attrs = _attributes(work)
     out = work.cube.drop_dims("time")
+    link = work.cube[work.main].encoding.get("grid_mapping", "spatial_ref")
     for name, array in arrays.items():
         dims = schema.TIME_DIMS if array.ndim == 3 else ("time", "band", "y", "x")
-        out[name] = (dims, array, attrs[name])
+        out[name] = xr.Variable(dims, array, attrs[name], {"grid_mapping": link})
     ends = pd.DatetimeIndex([one.end for one in periods]).as_unit("ns")
     starts = pd.DatetimeIndex([one.start for one in periods]).as_unit("ns")
     time_attrs = work.cube["time"].attrs
@@ -162,7 +165,7 @@ def described(
     moments = pd.DatetimeIndex(work.cube["time"].values)
     dates = [[moments[place].isoformat() for place in one.places] for one in periods]
     out.attrs = {**work.cube.attrs, "composite": json.dumps({**told, "acquisitions": dates})}
-    return grid.georeferenced(out, grid.grid_of(work.cube, "the cube"))
+    return out
 
 
 def _attributes(work):
@@ -270,8 +273,8 @@ def _require_prefer(cube, how, prefer):
 
 def _day_of_year(day):
     try:
-        return pd.Timestamp(f"2001-{day}").dayofyear
-    except (ValueError, TypeError) as error:
+        return date.fromisoformat(f"2001-{day}").timetuple().tm_yday
+    except ValueError as error:
         raise SchemaError(
             f"prefer is a day as 'MM-DD' or a number for each date, found {day!r}"
         ) from error
@@ -287,7 +290,7 @@ def _scores(cube, times, period, prefer):
     if prefer is None:
         days = np.abs((times[places] - period.middle).days.to_numpy())
     else:
-        away = np.abs(times[places].dayofyear.to_numpy() - _day_of_year(prefer))
+        away = np.abs(times[places].day_of_year.to_numpy() - _day_of_year(prefer))
         days = np.minimum(away, 365.25 - away)
     return day_scores(days)
 
@@ -297,7 +300,9 @@ def _cloud_score(cube, main, mask, geobox):
     order = np.argsort(cube["time"].values, kind="stable")
     chunked = lazy(cube, main)
     blocked = (cube["valid"] & ~mask).isel(time=order)
-    blocked = blocked.chunk(time=1, **{dim: chunked[main].chunksizes[dim] for dim in ("y", "x")})
+    blocked = blocked.chunk(
+        time=1, **{dim: chunked[main].variable.chunksizes[dim] for dim in ("y", "x")}
+    )
     steps = _metres(geobox)
     depth = {0: 0, 1: math.ceil(CLOUD_REACH_M / steps[0]), 2: math.ceil(CLOUD_REACH_M / steps[1])}
     depth = {axis: min(size, blocked.shape[axis]) for axis, size in depth.items()}

@@ -11,6 +11,9 @@ from glaciercube.schema import NO_DAY
 POINTS = 1000
 """Of each part of a pixel's score; whole numbers, so that equal scores are equal."""
 
+PARTS = 1000
+"""Of a point; of equal points the nearer day is better."""
+
 DAY_SPREAD = 30.0
 """Days after which a date's score falls to 61 %. Own choice; a Gauss curve as in Griffiths et al.
 (2013) and White et al. (2014), not checked against the papers."""
@@ -61,7 +64,8 @@ def compose(
     days : sequence of int
         Each date in days since 1970-01-01.
     scores : sequence of int
-        Of each date, for "best-pixel"; more is better.
+        Of each date, for "best-pixel"; more is better. In parts of a point if the stack has a
+        cloud score.
 
     Returns
     -------
@@ -252,7 +256,7 @@ def best(score: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def _best(stack, seen, scores):
     score = np.asarray(scores, np.int32)[:, np.newaxis, np.newaxis]
     if stack.cloud_score is not None:
-        score = score + stack.cloud_score
+        score = score + PARTS * stack.cloud_score.astype(np.int32)
     return best(score, seen)
 
 
@@ -277,20 +281,27 @@ def pick(values: np.ndarray, choice: np.ndarray) -> np.ndarray:
 
 
 def day_scores(distances: Sequence[float]) -> tuple[int, ...]:
-    """Return the score of dates by their distance to the wanted day.
+    """Return the score of dates by their distance to the wanted day, in parts of a point.
 
     Parameters
     ----------
     distances : sequence of float
         In days.
 
+    Returns
+    -------
+    tuple of int
+        Points of a Gauss curve, and what is left of 999 days as the parts.
+
     Examples
     --------
-    >>> day_scores([0, 30, 60])
-    (1000, 607, 135)
+    >>> day_scores([0, 30, 60, 200, 210])
+    (1000999, 607969, 135939, 799, 789)
     """
-    away = np.asarray(distances, np.float64) / DAY_SPREAD
-    return tuple(np.round(POINTS * np.exp(-0.5 * away**2)).astype(int).tolist())
+    away = np.abs(np.asarray(distances, np.float64))
+    points = np.round(POINTS * np.exp(-0.5 * (away / DAY_SPREAD) ** 2))
+    left = PARTS - 1 - np.minimum(np.round(away), PARTS - 1)
+    return tuple((PARTS * points + left).astype(int).tolist())
 
 
 def cloud_scores(blocked: np.ndarray, steps: tuple[float, float]) -> np.ndarray:

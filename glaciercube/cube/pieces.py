@@ -63,7 +63,7 @@ class Work:
     @property
     def sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Chunk sizes of y and x."""
-        chunks = self.cube[self.main].chunksizes
+        chunks = self.cube[self.main].variable.chunksizes
         return chunks["y"], chunks["x"]
 
 
@@ -95,7 +95,7 @@ def work_of(
     order = np.argsort(cube["time"].values, kind="stable")
     in_order = bool((order == np.arange(len(order))).all())
     ordered = lazy(cube if in_order else cube.isel(time=order), main)
-    chunks = {dim: ordered[main].chunksizes[dim] for dim in schema.GRID_DIMS}
+    chunks = {dim: ordered[main].variable.chunksizes[dim] for dim in schema.GRID_DIMS}
     flags = () if how == "median" else _flags(ordered)
     sources = {name: source_of(cube[name]) for name in (main, *flags)}
     found = {name: one for name, one in sources.items() if one is not None}
@@ -117,10 +117,12 @@ def work_of(
 def lazy(cube: xr.Dataset, main: str) -> xr.Dataset:
     """Return a cube whose variables on the time axis are lazy, on the chunk grid of one of them."""
     out = cube if cube[main].chunks else cube.assign({main: cube[main].chunk(time=1)})
-    wanted = {dim: out[main].chunksizes[dim] for dim in schema.GRID_DIMS}
+    wanted = {dim: out[main].variable.chunksizes[dim] for dim in schema.GRID_DIMS}
     some = out.copy()
     for name, one in out.data_vars.items():
-        if "time" in one.dims and any(one.chunksizes.get(dim) != wanted[dim] for dim in wanted):
+        if "time" in one.dims and any(
+            one.variable.chunksizes.get(dim) != wanted[dim] for dim in wanted
+        ):
             some[name] = one.chunk(wanted)
     return some
 

@@ -182,7 +182,9 @@ def _table(cube, glaciers, mask, bands, ring_m) -> np.ndarray:
     """Return what is counted on each date (time, 6), computed."""
     place = _place(cube, glaciers, ring_m)
     parts = [one.isel(place) for one in (cube["reflectance"].sel(band=bands), cube["valid"], mask)]
-    shape = [parts[0].chunksizes.get(dim, (parts[0].sizes[dim],)) for dim in schema.GRID_DIMS]
+    shape = [
+        parts[0].variable.chunksizes.get(dim, (parts[0].sizes[dim],)) for dim in schema.GRID_DIMS
+    ]
     chunks = {"time": 1, **dict(zip(schema.GRID_DIMS, shape, strict=True))}
     arrays = [one.chunk(chunks) for one in parts]
     geobox = grid.grid_of(arrays[1], "the cube")

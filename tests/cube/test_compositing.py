@@ -170,8 +170,12 @@ def test_a_far_cloud_can_outweigh_a_near_day():
     values = np.float32([0.2, 0.7]).reshape(2, 1, 1, 1)
     near_cloud = np.uint16([100, 993]).reshape(2, 1, 1)
     stack = Stack(values=values, clear=np.ones((2, 1, 1), bool), cloud_score=near_cloud)
-    assert compose(stack, "best-pixel", DAYS[:2], (1000, 600))["acquired"].item() == DAYS[1]
-    assert compose(stack, "best-pixel", DAYS[:2], (1000, 100))["acquired"].item() == DAYS[0]
+    assert (
+        compose(stack, "best-pixel", DAYS[:2], (1_000_000, 600_000))["acquired"].item() == DAYS[1]
+    )
+    assert (
+        compose(stack, "best-pixel", DAYS[:2], (1_000_000, 100_000))["acquired"].item() == DAYS[0]
+    )
 
 
 def test_cloud_scores_are_those_of_a_loop():
