@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
-from odc.loader import RasterLoadParams, RasterSource, RioDriver, RioReader
+from odc.loader import RasterLoadParams, RasterSource, RioDriver
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from glaciercube import grid
@@ -29,6 +29,7 @@ from glaciercube.acquire.access import (
 from glaciercube.acquire.diagnosis import FINAL, Diagnosis, diagnose
 from glaciercube.acquire.failures import DAMAGED, FORBIDDEN, TRANSIENT, Failure
 from glaciercube.acquire.patience import Patience, gdal_options, patience
+from glaciercube.acquire.rasters import read_raster
 from glaciercube.errors import AcquireError
 
 __all__ = ["ItemDriver", "ItemReader", "ReadError", "patiently", "plain", "signed"]
@@ -259,7 +260,7 @@ class ItemReader:
             source = replace(self._source, uri=address)
             _here.trying = True
             try:
-                return RioReader(source, self._context).read(strict, dst_geobox, **options)
+                return read_raster(source, self._context, strict, dst_geobox, **options)
             finally:
                 _here.trying = False
 
