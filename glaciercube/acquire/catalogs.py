@@ -1,62 +1,65 @@
-"""Items of a STAC catalogue, remote or on disk, for a place, a period and a season."""
+"""Scenes of any catalogue, remote or on disk, for a place, a period and a season."""
 
-import calendar
-import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pandas as pd
+import geopandas as gpd
 import pystac
-import requests
 import shapely
-from pystac_client import Client
-from pystac_client.exceptions import APIError
 
 from glaciercube import grid, sensors
-from glaciercube.acquire.items import cloud_cover_of, deduplicated, footprint_of, time_of
-from glaciercube.errors import AcquireError
+from glaciercube.acquire.archives import Catalog, items_from, name_of
+from glaciercube.acquire.findings import Found
+from glaciercube.acquire.intervals import (
+    in_season,
+    interval_text,
+    parse_period,
+    parse_season,
+    within,
+)
+from glaciercube.acquire.inventories import area_of
+from glaciercube.acquire.items import (
+    cloud_cover_of,
+    footprint_of,
+    sensor_of_item,
+    single,
+    stated_footprint,
+    time_of,
+)
+from glaciercube.errors import AcquireError, SensorError
 from glaciercube.sensors import Sensor
 
-Interval = tuple[datetime | None, datetime | None]
-
-_UNREADABLE = (
-    APIError,
-    requests.RequestException,
-    pystac.STACError,
-    pystac.STACTypeError,
-    OSError,
-    ValueError,
-)
-"""What a catalogue that is absent, broken or none at all may raise."""
-
-_DAY_OF_YEAR = re.compile(r"(\d{2})-(\d{2})")
+MANY = 4
+"""Kinds of scenes shown in a message at most."""
 
 
 def search(
-    catalog: str | Path | pystac.Catalog | Iterable[pystac.Item],
+    catalog: Catalog,
     area: Any = None,
-    period: str | Sequence[Any] | None = None,
+    period: Any = None,
     *,
     sensor: str = "sentinel-2-l2a",
     season: tuple[str, str] | None = None,
     max_cloud: float | None = None,
-) -> list[pystac.Item]:
+) -> Found:
     """Return the scenes of a catalogue over an area, each once, by time.
 
     Parameters
     ----------
-    catalog : address, path, Catalog or items
-        A STAC API ("https://earth-search.aws.element84.com/v1"), a static catalogue
-        ("archive/catalog.json"), an open one, or items found elsewhere.
-    area : GeoDataFrame, GeoBox, geometry or (west, south, east, north), optional
-        Scenes must touch it; see `grid.area_frame`.
-    period : str or (start, end), optional
+    catalog : address, path, pystac object or items
+        A STAC API ("https://earth-search.aws.element84.com/v1"), a static catalogue or
+        collection ("archive/catalog.json", also an address), a file of items (GeoJSON, or
+        stac-geoparquet), an open catalogue, or items found elsewhere, also as JSON.
+    area : GeoDataFrame, GeoBox, geometry, (west, south, east, north) or outlines file, optional
+        Scenes must touch it. ("RGI60-11.01450", "rgi.gpkg") is a glacier of a file; see
+        `inventories.area_of`. (179, -17, -179, -16) crosses the antimeridian.
+    period : str, date or (start, end), optional
         "2021", "2019/2023", "2021-07/2021-09", "2021-07-14/..", or a pair; the end is
-        included as far as it is stated: "2023" ends with 2023.
+        included as far as it is stated: "2023" ends with 2023. See `intervals.parse_period`.
     sensor : str
-        See `glaciercube.sensors.SENSORS`.
+        A row ("landsat-oli-c2-l2") or a family ("landsat-c2-l2", "hls") of
+        `glaciercube.sensors.SENSORS`.
     season : (str, str), optional
         First and last day "MM-DD" of each year, both included; ("12-15", "03-15") runs
         over the new year.
@@ -66,8 +69,10 @@ def search(
 
     Returns
     -------
-    list of Item
-        Of a scene that was processed more than once the newest; see `items.deduplicated`.
+    Found
+        A list of items by time, with `dropped`: versions that were left out, and why. Of a
+        scene that was processed or published more than once the newest stays; see
+        `items.single`.
 
     Raises
     ------
@@ -76,123 +81,56 @@ def search(
         is left; the message counts what each filter left over.
     SensorError
         If the sensor is unknown.
+
+    Notes
+    -----
+    An API is asked for every collection that may hold the sensor (Earth Search has the same
+    scenes in three), the bounding boxes of the area (two at the antimeridian) and the period;
+    everything is then filtered here again. The cloud cover is filtered here only: servers leave
+    out items that state none.
     """
-    table = sensors.sensor_of(sensor)
+    rows = sensors.rows_of(sensor)
     interval = parse_period(period)
     days = parse_season(season)
-    place = None if area is None else grid.area_frame(area).to_crs(grid.WGS84)
-    found = _items(catalog, table, place, interval)
+    place = None if area is None else area_of(area)
+    found = items_from(catalog, rows, place, interval)
     steps = [("in the catalogue", found)]
 
-    def keep(what, condition):
-        steps.append((what, [item for item in steps[-1][1] if condition(item)]))
+    def keep(what, chosen):
+        steps.append((what, chosen(steps[-1][1])))
 
-    keep(f"of {' or '.join(table.collections)}", lambda i: i.collection_id in table.collections)
+    keep(f"of {sensor}", lambda items: [item for item in items if _is_of(item, rows)])
     if place is not None:
-        region = shapely.union_all(place.envelope.values)
-        keep("over the area", lambda item: footprint_of(item).intersects(region))
+        keep("over the area", lambda items: _over(items, place))
     if period is not None:
-        keep(f"in {_text(interval)}", lambda item: _within(time_of(item), interval))
+        what = f"in {interval_text(interval)}"
+        keep(what, _where(lambda item: within(time_of(item), interval)))
     if days is not None:
-        keep(f"between {' and '.join(season or ())}", lambda i: _in_season(time_of(i), days))
+        what = f"between {' and '.join(season or ())}"
+        keep(what, _where(lambda item: in_season(time_of(item), days)))
     if max_cloud is not None:
-        keep(f"with at most {max_cloud:g} % cloud", lambda item: _clear(item, max_cloud))
+        what = f"with at most {max_cloud:g} % cloud"
+        keep(what, _where(lambda item: _clear(item, max_cloud)))
     if not steps[-1][1]:
-        _refuse(catalog, steps)
-    return deduplicated(steps[-1][1])[0]
+        _refuse(catalog, steps, place)
+    kept, dropped = single(steps[-1][1])
+    return Found(kept, dropped=dropped, steps=[(what, len(left)) for what, left in steps])
 
 
-def parse_period(period: str | Sequence[Any] | None) -> Interval:
-    """Return the first and last moment of a period, UTC; None where it is open.
-
-    Raises
-    ------
-    AcquireError
-        If it is not understood, or ends before it starts.
-
-    Examples
-    --------
-    >>> start, end = parse_period("2021-07/2021-09")
-    >>> start.isoformat(), end.isoformat()
-    ('2021-07-01T00:00:00+00:00', '2021-09-30T23:59:59.999999+00:00')
-    """
-    if period is None:
-        return None, None
-    parts = period.split("/") if isinstance(period, str) else list(period)
-    if len(parts) == 1:
-        parts = parts * 2
-    if len(parts) != 2:
-        raise AcquireError(
-            f"a period is such as '2021', '2019/2023' or (start, end), found {period!r}"
-        )
-    start, end = _moment(parts[0], period), _moment(parts[1], period, last=True)
-    if start is not None and end is not None and end < start:
-        raise AcquireError(
-            f"a period ends after it starts, found {period!r}: {start.date()} to {end.date()}; "
-            "swap the two"
-        )
-    return start, end
-
-
-def parse_season(season: tuple[str, str] | None) -> tuple[tuple[int, int], ...] | None:
-    """Return the first and last (month, day) of a season.
-
-    Raises
-    ------
-    AcquireError
-
-    Examples
-    --------
-    >>> parse_season(("07-01", "09-30"))
-    ((7, 1), (9, 30))
-    """
-    if season is None:
-        return None
-    days = []
-    for text in season:
-        match = _DAY_OF_YEAR.fullmatch(str(text))
-        month, day = (int(match[1]), int(match[2])) if match else (0, 0)
-        # A leap year, so that a season may start or end on 29 February.
-        if not 1 <= month <= 12 or not 1 <= day <= calendar.monthrange(2000, month)[1]:
-            raise AcquireError(f"a season is two days such as ('07-01', '09-30'), found {season!r}")
-        days.append((month, day))
-    if len(days) != 2:
-        raise AcquireError(f"a season is two days such as ('07-01', '09-30'), found {season!r}")
-    return tuple(days)
-
-
-def _moment(part, period, last=False):
-    """Return one end of a period; the last moment of a year, month or day for its end."""
-    if part is None or str(part).strip() in ("", ".."):
-        return None
+def _is_of(item: pystac.Item, rows: Sequence[Sensor]) -> bool:
     try:
-        stamp = _edge(part, last)
-    except (ValueError, TypeError) as error:
-        raise AcquireError(
-            f"a period is such as '2021-07/2021-09', found {part!r} in {period!r}"
-        ) from error
-    moment = stamp.floor("us").to_pydatetime(warn=False)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return sensor_of_item(item) in rows
+    except SensorError:
+        return False
 
 
-def _edge(part, last):
-    if not isinstance(part, str):
-        return pd.Timestamp(part)
-    span = pd.Period(part.strip().removesuffix("Z"))
-    return span.end_time if last else span.start_time
+def _where(condition: Callable[[pystac.Item], bool]) -> Callable[[list], list]:
+    return lambda items: [item for item in items if condition(item)]
 
 
-def _within(time, interval):
-    start, end = interval
-    return (start is None or time >= start) and (end is None or time <= end)
-
-
-def _in_season(time, days):
-    first, last = days
-    day = (time.month, time.day)
-    if first <= last:
-        return first <= day <= last
-    return day >= first or day <= last
+def _over(items: list[pystac.Item], place: gpd.GeoDataFrame) -> list[pystac.Item]:
+    touched = grid.touching([stated_footprint(item) for item in items], place)
+    return [item for item, near in zip(items, touched, strict=True) if near]
 
 
 def _clear(item, max_cloud):
@@ -200,73 +138,56 @@ def _clear(item, max_cloud):
     return cover is None or cover <= max_cloud
 
 
-def _text(interval):
-    start, end = (".." if moment is None else moment.date().isoformat() for moment in interval)
-    return f"{start}/{end}"
-
-
-def _items(catalog, sensor, place, interval):
-    """Return a catalogue's items; a STAC API filters by collection, place and period itself."""
-    if not isinstance(catalog, str | Path | pystac.Catalog):
-        return list(catalog)
-    try:
-        opened = _open(catalog)
-        if isinstance(opened, Client) and opened.conforms_to("ITEM_SEARCH"):
-            return _ask(opened, sensor, place, interval)
-        return list(opened.get_items(recursive=True))
-    except AcquireError:
-        raise
-    except _UNREADABLE as error:
-        raise AcquireError(
-            f"cannot read the STAC catalogue {_name(catalog)}: {error}; check the address or path"
-        ) from error
-
-
-def _open(catalog):
-    if isinstance(catalog, pystac.Catalog):
-        return catalog
-    address = str(catalog)
-    if address.startswith(("http://", "https://")):
-        return Client.open(address)
-    return pystac.Catalog.from_file(address)
-
-
-def _ask(client: Client, sensor: Sensor, place, interval: Interval):
-    offered = [collection.id for collection in client.get_collections()]
-    wanted = [name for name in sensor.collections if name in offered]
-    if not wanted:
-        raise AcquireError(
-            f"{_name(client)} needs a collection of {sensor.name} ({list(sensor.collections)}), "
-            f"it offers {sorted(offered)}"
-        )
-    start, end = interval
-    dates = None
-    if start is not None or end is not None:
-        dates = "/".join(".." if moment is None else _api_time(moment) for moment in interval)
-    bbox = None if place is None else [float(edge) for edge in place.total_bounds]
-    return list(client.search(collections=wanted, bbox=bbox, datetime=dates).items())
-
-
-def _api_time(moment):
-    return (moment - timedelta(microseconds=moment.microsecond)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _name(catalog):
-    if isinstance(catalog, pystac.Catalog):
-        return catalog.get_self_href() or catalog.id
-    return catalog
-
-
-def _refuse(catalog, steps):
+def _refuse(catalog, steps, place):
     """Raise the error of an empty search, with what each filter left over."""
-    where = _name(catalog) if isinstance(catalog, str | Path | pystac.Catalog) else "items given"
     counts = ", ".join(f"{len(left)} {what}" for what, left in steps)
     first_empty = next(n for n, (_, left) in enumerate(steps) if not left)
+    raise AcquireError(
+        f"a search needs at least one scene, found {counts} ({name_of(catalog)}); "
+        f"{_advice(steps, first_empty, place)}"
+    )
+
+
+def _advice(steps, first_empty, place):
+    """Return what to do about a search that is empty from some step on."""
     if first_empty == 0:
-        advice = "check the catalogue"
-    elif first_empty == 1:
-        held = sorted({str(item.collection_id) for item in steps[0][1]})
-        advice = f"the catalogue holds {held}; choose another sensor="
-    else:
-        advice = f"nothing is left {steps[first_empty][0]}; widen this"
-    raise AcquireError(f"a search needs at least one scene, found {counts} ({where}); {advice}")
+        return "check the catalogue, and the area and period if it is an API"
+    what, before = steps[first_empty][0], steps[first_empty - 1][1]
+    if first_empty == 1:
+        return f"the catalogue holds {_kinds(before)}; choose another sensor="
+    advice = f"nothing is left {what}; widen this"
+    if what == "over the area":
+        return f"{advice}: the scenes lie in {_boxes(before)}, the area in {_boxes_of(place)}"
+    covers = [cover for item in before if (cover := cloud_cover_of(item)) is not None]
+    if "% cloud" in what:
+        return f"{advice}: the clearest has {min(covers):g} %"
+    times = sorted(time_of(item) for item in before)
+    return f"{advice}: the scenes are of {times[0].date()} to {times[-1].date()}"
+
+
+def _kinds(items):
+    """Return how many items there are of each sensor, and why others are refused."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        try:
+            counts[sensor_of_item(item).name] += 1
+        except SensorError as error:
+            counts[_reason(str(error), item.id)] += 1
+    shown = [f"{count} of {what}" for what, count in sorted(counts.items())[:MANY]]
+    more = [f"{len(counts) - MANY} more kinds"] if len(counts) > MANY else []
+    return ", ".join(shown + more)
+
+
+def _reason(text, name):
+    """Return why an item is refused, without its name, so that equal reasons can be counted."""
+    return text.removeprefix(name).strip().replace(" is not taken:", ":").lstrip("(")
+
+
+def _boxes(items):
+    shapes = [footprint_of(item) for item in items]
+    return _boxes_of(gpd.GeoDataFrame(geometry=[shapely.union_all(shapes)], crs=grid.WGS84))
+
+
+def _boxes_of(place):
+    boxes = grid.geographic_boxes(place)
+    return " and ".join(f"({', '.join(f'{edge:.5g}' for edge in box)})" for box in boxes)

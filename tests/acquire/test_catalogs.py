@@ -1,19 +1,21 @@
-"""Searching catalogues on disk, over HTTP, and lists of items."""
+"""Searching catalogues of any kind: what is found, what is left out, what an error says."""
 
 import json
-import re
-import threading
+import traceback
+from collections import Counter
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import geopandas as gpd
 import pystac
 import pytest
 import shapely
-from shapely.geometry import shape
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import mapping
 
 from acquire.scenery import SCENES, geobox, make_catalog
-from glaciercube.acquire.catalogs import parse_period, parse_season, search
+from acquire.stac_api import Api, served
+from glaciercube.acquire.catalogs import search
 from glaciercube.errors import AcquireError, GridError, SensorError
 
 
@@ -90,16 +92,18 @@ def test_an_empty_search_counts_what_each_filter_left(catalog):
         search(catalog, geobox(), "2021/2022", season=("01-01", "02-01"), max_cloud=10)
     text = str(raised.value)
     assert "6 in the catalogue" in text
-    assert "5 of sentinel-2-l2a or" in text
+    assert "5 of sentinel-2-l2a" in text
     assert "5 over the area" in text
     assert "4 in 2021-01-01/2022-12-31" in text
     assert "0 between 01-01 and 02-01" in text
-    assert "nothing is left between 01-01 and 02-01; widen this" in text
+    assert "nothing is left between 01-01 and 02-01; widen this: the scenes are of 2021-" in text
     assert str(catalog) in text
 
 
 def test_another_sensor_says_what_is_there(catalog):
-    with pytest.raises(AcquireError, match=r"holds \['cop-dem-glo-30', 'sentinel-2-l2a'\]"):
+    with pytest.raises(
+        AcquireError, match="holds 1 of cop-dem-glo-30, 5 of sentinel-2-l2a; choose"
+    ):
         search(catalog, sensor="sentinel-2-l1c")
     with pytest.raises(SensorError, match="unknown sensor 'sentinel-3'"):
         search(catalog, sensor="sentinel-3")
@@ -110,133 +114,184 @@ def test_no_items_at_all():
         search([])
 
 
-@pytest.mark.parametrize("address", ["gone/catalog.json", "http://127.0.0.1:9/"])
-def test_a_catalogue_that_cannot_be_read(address):
-    with pytest.raises(AcquireError, match=f"cannot read the STAC catalogue {re.escape(address)}"):
-        search(address)
-
-
-def test_a_file_that_is_no_catalogue(tmp_path):
-    (tmp_path / "catalog.json").write_text("{}")
-    with pytest.raises(AcquireError, match="cannot read the STAC catalogue .*catalog.json"):
-        search(tmp_path / "catalog.json")
-
-
-@pytest.mark.parametrize(
-    ("period", "text"),
-    [
-        ("2023/2021", "a period ends after it starts, found '2023/2021': 2023-01-01 to 2021-12-31"),
-        ("summer", "found 'summer' in 'summer'"),
-        ("2021/2022/2023", "found '2021/2022/2023'"),
-        (("2021", "2022", "2023"), "a period is such as '2021'"),
-        ((object(), "2022"), "a period is such as '2021-07/2021-09', found <object"),
-    ],
-)
-def test_a_period_that_is_not_understood(period, text):
-    with pytest.raises(AcquireError, match=re.escape(text)):
-        parse_period(period)
-
-
-def test_a_period_may_be_open():
-    assert parse_period(None) == (None, None)
-    assert parse_period("../..") == (None, None)
-
-
-@pytest.mark.parametrize(
-    "season", [("07-01", "13-01"), ("July", "09-01"), ("02-30", "03-01"), ("07-01",)]
-)
-def test_a_season_that_is_not_understood(season):
+def test_what_is_nowhere_says_where_the_scenes_are(catalog):
+    with pytest.raises(AcquireError) as raised:
+        search(catalog, (0, 0, 1, 1))
+    assert "5 of sentinel-2-l2a, 0 over the area" in str(raised.value)
+    assert (
+        "widen this: the scenes lie in (10.272, 45.146, 10.28, 45.152), the area in (0, 0, 1, 1)"
+        in str(raised.value)
+    )
     with pytest.raises(
-        AcquireError, match=r"a season is two days such as \('07-01', '09-30'\), found"
+        AcquireError, match=r"0 in 1999-01-01/1999-12-31 .*are of 2021-08-01 to 2023"
     ):
-        parse_season(season)
+        search(catalog, period="1999")
+    with pytest.raises(AcquireError, match=r"0 with at most 1 % cloud .*: the clearest has 80 %"):
+        search(catalog, period="2023", max_cloud=1)
 
 
-# A STAC API, as small as one can be
+def test_an_area_without_anything_in_it(catalog):
+    with pytest.raises(GridError, match="the area is empty"):
+        search(catalog, shapely.Polygon())
+    with pytest.raises(
+        AcquireError, match=r"there is no file 'RGI60-11.01450'; a glacier of a file"
+    ):
+        search(catalog, "RGI60-11.01450")
 
 
-GEOJSON = "application/geo+json"
-SPEC, PARTS = "https://api.stacspec.org/v1.0.0", ("core", "item-search", "collections")
+def test_a_period_that_ends_before_it_starts_asks_nothing():
+    with pytest.raises(AcquireError, match="a period ends after it starts, found '2023/2021'"):
+        search("http://127.0.0.1:9/", period="2023/2021")
 
 
-class Api(BaseHTTPRequestHandler):
-    """Answers landing page, collections and search; remembers what was asked."""
+def test_the_area_may_be_a_glacier_of_a_file(catalog, tmp_path):
+    boxes = [shapely.box(600_100, 5_000_100, 600_200, 5_000_200), shapely.box(0, 0, 100, 100)]
+    frame = gpd.GeoDataFrame(
+        {"RGIId": ["RGI60-11.00001", "RGI60-11.00002"]}, geometry=boxes, crs=32632
+    )
+    frame.to_crs(4326).to_file(tmp_path / "rgi.gpkg")
+    path = str(tmp_path / "rgi.gpkg")
+    assert len(search(catalog, ("RGI60-11.00001", path))) == 4
+    assert len(search(catalog, path)) == 4
+    with pytest.raises(AcquireError, match="0 over the area"):
+        search(catalog, ("RGI60-11.00002", path))
+    with pytest.raises(AcquireError, match=r"no outline \['RGI60-11.00003'\] in"):
+        search(catalog, ("RGI60-11.00003", path))
 
-    items: list = []
-    asked: list = []
 
-    def do_GET(self):
-        home = f"http://127.0.0.1:{self.server.server_port}"
-        collection = {
-            "type": "Collection", "stac_version": "1.0.0", "id": "sentinel-2-l2a", "links": [],
-            "description": "-", "license": "other",
-            "extent": {
-                "spatial": {"bbox": [[-180, -90, 180, 90]]},
-                "temporal": {"interval": [[None, None]]},
-            },
-        }  # fmt: skip
-        links = [
-            {"rel": "self", "href": home}, {"rel": "root", "href": home},
-            {"rel": "data", "href": f"{home}/collections"},
-            {"rel": "search", "href": f"{home}/search", "method": "POST", "type": GEOJSON},
-        ]  # fmt: skip
-        landing = {
-            "type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "-",
-            "links": links, "conformsTo": [f"{SPEC}/{part}" for part in PARTS],
-        }  # fmt: skip
-        if self.path.startswith("/collections"):
-            self.answer({"collections": [collection], "links": []})
-        else:
-            self.answer(landing)
+def test_what_was_dropped_is_listed(catalog):
+    found = search(catalog)
+    assert [str(one) for one in found.dropped] == [
+        "first for again: processing baseline 04.00, kept 05.10"
+    ]
+    assert found.steps == (("in the catalogue", 6), ("of sentinel-2-l2a", 5))
 
-    def do_POST(self):
-        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.asked.append(query)
-        box = shapely.box(*query["bbox"]) if "bbox" in query else None
-        found = [i for i in self.items if box is None or box.intersects(shape(i["geometry"]))]
-        self.answer({"type": "FeatureCollection", "features": found, "links": []})
 
-    def answer(self, document):
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+def test_an_api_gives_what_the_files_do(catalog):
+    documents = [{**item.to_dict(), "links": []} for item in search(catalog)]
+    with served(Api(documents)) as api:
+        items = search(api.address, geobox(), "2021/2022", season=("07-01", "08-03"), max_cloud=90)
+        assert names(items) == ["old", "new"]
+        # Servers leave out items without cloud cover, so that they are not asked for it.
+        assert set(api.asked[0]) == {"collections", "bbox", "datetime", "limit"}
+        with pytest.raises(AcquireError, match=r"found 0 in the catalogue, .* if it is an API$"):
+            search(api.address, (0, 0, 1, 1))
 
-    def log_message(self, *args):
-        pass
+
+SECRET = "sv=2026&sig=abcSECRETxyz"
+
+
+def test_nothing_shows_the_signature_of_an_asset(catalog):
+    items = list(search(catalog))
+    for item in items:
+        for asset in item.assets.values():
+            asset.href = f"https://x.blob.core.windows.net/a/{item.id}.tif?{SECRET}"
+        item.set_self_href(f"https://x.org/{item.id}.json?{SECRET}")
+    found = search([*items, *items])
+    shown = [repr(found), found._repr_html_(), repr(found.dropped), str(found.steps)]
+    assert not any("SECRET" in text for text in shown)
+    for options in (
+        {"period": "1999"},
+        {"sensor": "hls"},
+        {"area": (0, 0, 1, 1)},
+        {"max_cloud": -1},
+    ):
+        with pytest.raises(AcquireError) as raised:
+            search(items[-1:], **options)
+        assert "SECRET" not in "".join(traceback.format_exception(raised.value))
+
+
+# Real documents
+
+
+COUNTS = {
+    "sentinel-2-l2a": (42, 36),
+    "sentinel-2-l1c": (5, 5),
+    "landsat-oli-c2-l2": (18, 18),
+    "landsat-etm-c2-l2": (1, 1),
+    "landsat-tm-c2-l2": (4, 3),
+    "landsat-c2-l2": (23, 22),
+    "sentinel-1-rtc": (1, 1),
+    "cop-dem-glo-30": (2, 2),
+}
+"""Real items of each sensor, counted by their names, and those that repeat no other."""
 
 
 @pytest.fixture
-def api(catalog):
-    """Return the address of an API with the same scenes."""
-    Api.items = [{**item.to_dict(), "links": []} for item in search(catalog)]
-    Api.asked = []
-    server = HTTPServer(("127.0.0.1", 0), Api)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def documents(real_data):
+    found = [
+        json.loads(path.read_text()) for path in sorted(real_data("stac-items").rglob("*.json"))
+    ]
+    return [one for one in found if one.get("type") == "Feature"]
 
 
-def test_an_api_is_asked_for_place_and_period(api):
-    items = search(api, geobox(), "2021/2022", season=("07-01", "08-03"))
-    assert names(items) == ["old", "new"]
-    (query,) = Api.asked
-    assert query["collections"] == ["sentinel-2-l2a"]
-    assert query["datetime"] == "2021-01-01T00:00:00Z/2022-12-31T23:59:59Z"
-    assert len(query["bbox"]) == 4
+@pytest.mark.filterwarnings("ignore:Could not parse bucket")
+@pytest.mark.parametrize("sensor", COUNTS)
+def test_real_items_of_any_stac_version_are_found_by_sensor(documents, sensor):
+    found = search(documents, sensor=sensor)
+    every, once = COUNTS[sensor]
+    assert dict(found.steps)[f"of {sensor}"] == every
+    assert (len(found), len(found.dropped)) == (once, every - once)
 
 
-def test_an_api_without_the_sensor_says_what_it_offers(api):
-    with pytest.raises(
-        AcquireError, match=r"a collection of sentinel-2-l1c.*offers \['sentinel-2-l2a'\]"
-    ):
-        search(api, sensor="sentinel-2-l1c")
+@pytest.mark.filterwarnings("ignore:Could not parse bucket")
+def test_a_catalogue_of_refused_kinds_says_why(documents):
+    radar = [one for one in documents if "GRD" in one["id"]]
+    with pytest.raises(AcquireError) as raised:
+        search(radar, sensor="sentinel-1-rtc")
+    assert f"holds {len(radar)} of sentinel-1-grd): ground range detected" in str(raised.value)
 
 
-def test_an_api_with_nothing_over_the_area(api):
-    with pytest.raises(AcquireError, match=r"found 0 in the catalogue"):
-        search(api, (0, 0, 1, 1))
+L1C, L2A, LANDSAT = "sentinel-2-l1c", "sentinel-2-l2a", "landsat-c2-l2"
+PLACES = {
+    # Boxes on the scene: on either side of the antimeridian, and over it.
+    "S2A_T01LAC": (L1C, (179.8, -16, 179.9, -15.9), (-179.9, -16, -179.8, -15.9)),
+    "S2A_T01WCP": (L2A, (179.5, 66, 179.6, 66.1), (-179.4, 66, -179.3, 66.1)),
+    "T60CWS": (L2A, (178, -80, 178.1, -79.9), (-179.5, -80, -179.4, -79.9)),
+    "S2A_T01KAB": (L2A, (179.9, -16.8, -179.9, -16.7)),
+    "S2B_T01CCV": (L2A, (177.5, -72.5, 177.6, -72.4)),
+    "S2B_T33XWJ": (L2A, (16, 80.12, 16.1, 80.15)),
+    "LC08_L2SR_081119": (LANDSAT, (104, -81, 104.1, -80.9)),
+    "LC08_L2SR_084024": (LANDSAT, (-179, 51.5, -178.9, 51.6), (179.99, 51.5, -179.9, 51.6)),
+    "LT05_L2SR_087017": (LANDSAT, (179.97, 60.98, 179.98, 61), (-179.5, 61.4, -179.4, 61.5)),
+}
+FAR = [(0, -16, 1, -15), (90, 66, 91, 67), (0, -80, 1, -79), (-90, 51, -89, 52), (10, 46, 11, 47)]
+
+
+@pytest.mark.filterwarnings("ignore:Could not parse bucket")
+@pytest.mark.parametrize("name", PLACES)
+def test_scenes_at_the_antimeridian_and_the_poles_are_found_from_both_sides(documents, name):
+    items = [one for one in documents if name in one["id"]]
+    sensor, *boxes = PLACES[name]
+    for box in boxes:
+        assert len(search(items, box, sensor=sensor)) == 1, box
+    for box in FAR:
+        with pytest.raises(AcquireError, match="0 over the area"):
+            search(items, box, sensor=sensor)
+
+
+@given(st.permutations(range(8)))
+def test_the_order_of_the_catalogue_does_not_matter(order):
+    documents = [
+        scene("a", "2022-08-05T10:30:00Z", "02.14"), scene("b", "2022-08-05T10:30:00.5Z", "05.10"),
+        scene("c", "2022-08-05T10:30:00Z", "05.10"), scene("c", "2022-08-05T10:30:00Z", "05.10"),
+        scene("d", "2021-08-05T10:30:00Z", "05.10"), scene("e", "2021-08-05T10:30:00Z", "05.10"),
+        scene("f", "2021-08-05T10:30:00Z", "05.10", tile="32TNS"), scene("g", "2023", "05.10"),
+    ]  # fmt: skip
+    found = search([documents[number] for number in order])
+    assert names(found) == ["e", "f", "c", "g"]
+    assert Counter(one.item.id for one in found.dropped) == Counter("abcd")
+
+
+def scene(name, time, baseline, tile="32TMS"):
+    box = shapely.box(10, 46, 11, 47)
+    properties = {
+        "platform": "sentinel-2a",
+        "s2:mgrs_tile": tile,
+        "s2:processing_baseline": baseline,
+    }
+    stamp = f"{time}-01-01T00:00:00Z" if len(time) == 4 else time
+    return pystac.Item(
+        name, mapping(box), list(box.bounds), pystac.utils.str_to_datetime(stamp), properties,
+        collection="sentinel-2-l2a",
+    )  # fmt: skip
