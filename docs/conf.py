@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import glaciercube
+from glaciercube.cli.sensors import table
 
 HERE = Path(__file__).parent
 
@@ -21,7 +22,7 @@ ROOMS = {
     "vocabulary": "Vocabulary: grids, sensors, schema, kernels",
     "acquire": "Acquire: catalogues, files, outlines, terrain",
     "store": "Store: the Zarr cube",
-    "cube": "Cube: masks, annual layers",
+    "cube": "Cube: masks, composites, radar, annual layers",
     "model": "Model: networks, cards, weights",
     "train": "Train",
     "infer": "Infer: the lazy operator",
@@ -30,6 +31,7 @@ ROOMS = {
     "simulate": "Simulate",
 }
 PACKAGE = HERE.parent / "glaciercube"
+VOCABULARY_FOLDERS = ("grid", "sensors", "cover")
 JOINTS = ("__init__", "__main__", "api")
 
 
@@ -44,22 +46,30 @@ def directives(path):
             yield f".. autoclass:: {module}.{node.name}\n   :members:\n"
 
 
+def modules(room):
+    """Return the modules of a room; of the vocabulary also those in its folders."""
+    if room != "vocabulary":
+        return (PACKAGE / room).glob("*.py")
+    folders = (PACKAGE / name for name in VOCABULARY_FOLDERS)
+    return [*PACKAGE.glob("*.py"), *(path for one in folders for path in one.glob("*.py"))]
+
+
 def write_pages(folder):
     """Write the pages of all rooms."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for room, title in ROOMS.items():
-        files = (PACKAGE if room == "vocabulary" else PACKAGE / room).glob("*.py")
         lines = [f"# {title}\n"]
-        for path in sorted(files):
+        for path in sorted(modules(room)):
             if path.stem in JOINTS:
                 continue
-            name = path.stem if room == "vocabulary" else f"{room}/{path.stem}"
+            name = path.relative_to(PACKAGE).with_suffix("").as_posix()
             lines += [f"## {name}\n", "```{eval-rst}", *directives(path), "```\n"]
         (folder / f"{room}.md").write_text("\n".join(lines))
 
 
 write_pages(HERE / "api" / "generated")
+(HERE / "api" / "generated" / "sensors.txt").write_text(table() + "\n")
 
 project = "glaciercube"
 author = "The glaciercube developers"

@@ -154,6 +154,7 @@ CUBE_MORE: Mapping[str, Variable] = MappingProxyType(
         "cloud_shadow": _FLAG,
         "snow": _FLAG,
         "water": _FLAG,
+        "saturated": _FLAG,
         READ_FAILED: _FLAG,
         "elevation": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
         "slope": Variable(dims=GRID_DIMS, dtype="float32", units="degree"),

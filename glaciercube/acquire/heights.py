@@ -8,13 +8,12 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from rasterio.enums import Resampling
 from rasterio.session import AWSSession
-from rasterio.transform import xy
 from rasterio.vrt import WarpedVRT
 
 from glaciercube import grid
+from glaciercube.acquire.rasters import overview_of, scale_of
 from glaciercube.acquire.reader import Place, ReadError, patiently
 from glaciercube.errors import AcquireError
 
@@ -142,11 +141,10 @@ def _warped(address, geobox, how, options):
 
 def _resampled(address, geobox, how):
     with rasterio.open(address) as source:
-        across, down = _scale(source, geobox)
-        level = _overview(source, min(1 / across, 1 / down) / (1 if how == "bilinear" else FINER))
+        level = overview_of(source, geobox, finer=1 if how == "bilinear" else FINER)
     with _opened(address, level) as source:
         document = _screened(source, address, level)
-        across, down = _scale(source, geobox)
+        across, down = scale_of(source, geobox)
     with rasterio.open(document) as screened:
         with WarpedVRT(
             screened,
@@ -168,26 +166,6 @@ def _resampled(address, geobox, how):
 
 def _opened(address, level):
     return rasterio.open(address, **({} if level is None else {"overview_level": level}))
-
-
-def _scale(source, geobox):
-    """Return pixels of the grid per pixel of a file along x and y, 1 at most.
-
-    Taken at the file's centre, so that all blocks of a grid have the same.
-    """
-    to_grid = Transformer.from_crs(source.crs.to_wkt(), str(geobox.crs), always_xy=True)
-    row, column = source.height // 2, source.width // 2
-    places = xy(source.transform, [row, row, row + 1], [column, column + 1, column])
-    x, y = to_grid.transform(*places)
-    step = geobox.resolution
-    lengths = np.hypot((x[1:] - x[0]) / step.x, (y[1:] - y[0]) / step.y)
-    return tuple(float(min(1, length)) if np.isfinite(length) else 1.0 for length in lengths)
-
-
-def _overview(source, factor):
-    """Return the level of the coarsest overview that is no coarser than a factor, or None."""
-    levels = [n for n, size in enumerate(source.overviews(1)) if size <= factor * 1.001]
-    return levels[-1] if levels else None
 
 
 def _screened(source, address, level):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import cloudpickle
 import dask
 import geopandas as gpd
 import numpy as np
@@ -364,3 +365,35 @@ def test_outlines_elsewhere_are_refused(items):
     far = gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs="EPSG:4326")
     with pytest.raises(GridError, match="so none covers it"):
         load(items, geobox(), outlines=far, check=False)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:3413", "EPSG:4326"])
+def test_chunks_do_not_change_a_pixel_in_another_crs(items, crs):
+    resolution = 1e-4 if crs == "EPSG:4326" else 11
+    options = {"crs": crs, "resolution": resolution, "check": False, "bands": ["green", "swir16"]}
+    area = geobox().extent.geom
+    area = gpd.GeoDataFrame(geometry=[area], crs=CRS)
+    whole = load(items, area, **options).compute()
+    assert whole["valid"].any()
+    other = load(items, area, chunk=37, **options).compute()
+    for name in whole.data_vars:
+        np.testing.assert_array_equal(other[name], whole[name])
+
+
+def test_a_block_is_read_by_one_task_and_each_variable_is_one_more(items):
+    cube = load(items, geobox(), chunk=16, check=False)
+    optimized = dask.optimize(*(variable.data for variable in cube.data_vars.values()))
+    graph = {key: task for one in optimized for key, task in one.__dask_graph__().items()}
+    blocks = 3 * 4 * 4
+    read = [key for key in graph if isinstance(key, tuple) and key[0].startswith("scenes-")]
+    assert len(read) in (blocks, 0), "0 where Dask has fused it into its one consumer"
+    shared = 3 + 4 + 4  # what blocks of one time, row and column have in common
+    assert len(graph) <= blocks * (1 + len(cube.data_vars)) + shared
+    small = load(items, geobox(), chunk=64, bands=["green"], check=False)
+    assert len(small["valid"].data.dask) <= 1 + 1 + 3 * 3
+
+
+def test_a_task_is_small_whatever_the_size_of_the_cube(items):
+    cube = load(items, geobox(), chunk=16, check=False)
+    size = len(cloudpickle.dumps(cube["valid"].data.__dask_graph__()))
+    assert size < 60_000
