@@ -27,7 +27,7 @@ from glaciercube.acquire.access import (
     without_query,
 )
 from glaciercube.acquire.diagnosis import FINAL, Diagnosis, diagnose
-from glaciercube.acquire.failures import DAMAGED, FORBIDDEN, TRANSIENT, Failure
+from glaciercube.acquire.failures import DAMAGED, FORBIDDEN, NOT_A_RASTER, TRANSIENT, Failure
 from glaciercube.acquire.patience import Patience, gdal_options, patience
 from glaciercube.acquire.rasters import read_raster
 from glaciercube.errors import AcquireError
@@ -183,6 +183,9 @@ def _hidden(diagnosis: Diagnosis, opening: Opening) -> Diagnosis:
 
 
 def _may_pass(diagnosis: Diagnosis, address: str) -> bool:
+    if diagnosis.kind == NOT_A_RASTER:
+        # Nobody but a web server was asked what is there; half a header is no raster either.
+        return is_remote(address) and not address.startswith("http")
     return is_remote(address) and diagnosis.kind in (TRANSIENT, DAMAGED)
 
 
