@@ -134,15 +134,25 @@ def median(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     >>> median(values, seen).astype(np.float32).item()
     0.20000000298023224
     """
+    flat, known = values.reshape(*values.shape[:2], -1), seen.reshape(len(seen), -1)
+    out = np.empty(flat.shape[1:], np.float64)
+    for start in range(0, flat.shape[2], PIXELS):
+        part = slice(start, start + PIXELS)
+        out[:, part] = _median(flat[:, :, part], known[:, part])
+    return out.reshape(values.shape[1:])
+
+
+def _median(values, seen):
+    """Return the median of some pixels (band, pixel), each one's dates side by side to sort."""
     count = seen.sum(axis=0, dtype=np.intp)
-    lower = np.maximum(count - 1, 0)[np.newaxis] // 2
-    upper = np.minimum(count // 2, len(values) - 1)[np.newaxis]
+    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1)
+    pixels = np.arange(count.size)
     out = np.empty(values.shape[1:], np.float64)
-    for band in range(values.shape[1]):
-        lane = np.where(seen, values[:, band], np.float32(np.inf))
-        lane.sort(axis=0)
-        out[band] = np.take_along_axis(lane, lower, axis=0)[0]
-        out[band] += np.take_along_axis(lane, upper, axis=0)[0]
+    for band, middle in enumerate(out):
+        lane = np.where(seen, values[:, band], np.float32(np.inf)).T.copy()
+        lane.sort(axis=1)
+        middle[:] = lane[pixels, lower]
+        middle += lane[pixels, upper]
     out /= 2
     out[:, count == 0] = np.nan
     return out
