@@ -11,18 +11,26 @@ __version__ = "0.1.0"
 
 VERBS = (
     "annual",
+    "clear",
+    "composite",
+    "end_of_ablation",
+    "explain",
     "export",
     "from_files",
+    "harmonize",
     "load",
     "outlines",
     "plot",
     "predict",
+    "rank_scenes",
     "read",
     "read_outlines",
     "search",
     "simulate",
+    "speckle_filtered",
     "summarize",
     "verify",
+    "with_mask",
     "write",
 )
 

@@ -2,10 +2,25 @@ from glaciercube.api import (
     annual as annual,
 )
 from glaciercube.api import (
+    clear as clear,
+)
+from glaciercube.api import (
+    composite as composite,
+)
+from glaciercube.api import (
+    end_of_ablation as end_of_ablation,
+)
+from glaciercube.api import (
+    explain as explain,
+)
+from glaciercube.api import (
     export as export,
 )
 from glaciercube.api import (
     from_files as from_files,
+)
+from glaciercube.api import (
+    harmonize as harmonize,
 )
 from glaciercube.api import (
     load as load,
@@ -20,6 +35,9 @@ from glaciercube.api import (
     predict as predict,
 )
 from glaciercube.api import (
+    rank_scenes as rank_scenes,
+)
+from glaciercube.api import (
     read as read,
 )
 from glaciercube.api import (
@@ -32,10 +50,16 @@ from glaciercube.api import (
     simulate as simulate,
 )
 from glaciercube.api import (
+    speckle_filtered as speckle_filtered,
+)
+from glaciercube.api import (
     summarize as summarize,
 )
 from glaciercube.api import (
     verify as verify,
+)
+from glaciercube.api import (
+    with_mask as with_mask,
 )
 from glaciercube.api import (
     write as write,

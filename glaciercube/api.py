@@ -13,9 +13,17 @@ import xarray as xr
 from glaciercube import cover, grid, schema
 from glaciercube.acquire import failures
 from glaciercube.acquire.catalogs import search
+from glaciercube.acquire.explanation import explain
 from glaciercube.acquire.files import from_files
 from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.scenes import load
+from glaciercube.cube.ablation import end_of_ablation
+from glaciercube.cube.averaging import speckle_filtered
+from glaciercube.cube.composites import composite
+from glaciercube.cube.detectors import with_mask
+from glaciercube.cube.harmonization import harmonize
+from glaciercube.cube.masks import clear
+from glaciercube.cube.ranking import rank_scenes
 from glaciercube.cube.seasons import annual
 from glaciercube.errors import GlacierCubeWarning, SchemaError
 from glaciercube.infer import lazy
@@ -34,18 +42,26 @@ from glaciercube.view.plots import plot
 
 __all__ = [
     "annual",
+    "clear",
+    "composite",
+    "end_of_ablation",
+    "explain",
     "export",
     "from_files",
+    "harmonize",
     "load",
     "outlines",
     "plot",
     "predict",
+    "rank_scenes",
     "read",
     "read_outlines",
     "search",
     "simulate",
+    "speckle_filtered",
     "summarize",
     "verify",
+    "with_mask",
     "write",
 ]
 
