@@ -141,14 +141,14 @@ class Floor:
     """Offset to add (DN): 0 or -1000; None if the pixels cannot tell."""
 
 
-def observed_offset(bands: dict[str, np.ndarray], nodata: int = 0) -> Floor:
+def observed_offset(bands: dict[str, np.ndarray], nodata: float = 0) -> Floor:
     """Return the Sentinel-2 offset that the pixels themselves show.
 
     Parameters
     ----------
     bands : dict of str to array
         Digital numbers by band name; an overview is enough.
-    nodata : int
+    nodata : float
         Digital number of a pixel that was not measured.
 
     Returns

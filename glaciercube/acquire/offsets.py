@@ -148,13 +148,13 @@ def _in_question(sensor):
     return sensor.rule == "sentinel-2-baseline"
 
 
-def look(scene: Scene, nodata: int, options: dict[str, Any] | None = None) -> Floor:
+def look(scene: Scene, nodata: float, options: dict[str, Any] | None = None) -> Floor:
     """Return the floor of a scene from a small overview of its dark bands.
 
     Parameters
     ----------
     scene : Scene
-    nodata : int
+    nodata : float
         Digital number of a pixel that was not measured.
     options : dict, optional
         GDAL's, for remote files.

@@ -278,6 +278,7 @@ def reach_of(item: pystac.Item, key: str, geobox: GeoBox) -> shapely.Geometry:
         )
         outline = Geometry(footprint.buffer(FOOTPRINT_MARGIN * size), grid.WGS84)
     finest = max(outline.boundingbox.span_x, outline.boundingbox.span_y) / STEPS
+    assert geobox.crs is not None, "grids that are loaded on have a CRS"
     drawn = outline.to_crs(geobox.crs, resolution=finest, check_and_fix=True)
     a, b, c, d, e, f = tuple(~geobox.affine)[:6]
     pixels = affine_transform(drawn.geom, [a, b, d, e, c, f])

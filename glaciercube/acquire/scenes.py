@@ -261,7 +261,9 @@ def _settled(items, rows, names, keys, check, forgive):
         return settle(scenes, rows[0], check, forgive=forgive)
     linear = [linear_of(item, row, names[0]) for item, row in zip(items, rows, strict=True)]
     return [
-        Settled(used=one.offset, declared=one.offset, observed=None, floor=None) for one in linear
+        Settled(used=one.offset, declared=one.offset, observed=None, floor=None)
+        for one in linear
+        if one is not None  # only Sentinel-2 leaves an offset undeclared
     ]
 
 

@@ -34,8 +34,8 @@ def write(path, value, step=30, dtype="uint16", west=600_000):
     [
         (
             OLI,
-            ["LC08_L2SP_195028_20200801_02_T1_SR_B3.TIF", "LC08_L2SP_195028_20200801_02_T1_SR_B6.TIF",
-             "LC08_L2SP_195028_20200801_02_T1_ST_B10.TIF", "LC08_L2SP_195028_20200801_02_T1_QA_PIXEL.TIF"],
+            [f"LC08_L2SP_195028_20200801_02_T1_{end}.TIF"
+             for end in ("SR_B3", "SR_B6", "ST_B10", "QA_PIXEL")],
             "LC08_L2SP_195028_20200801_02_T1", ["green", "swir16", "qa_pixel"],
         ),
         (
@@ -51,7 +51,7 @@ def write(path, value, step=30, dtype="uint16", west=600_000):
         ),
         (
             SENSORS["hls-s30"],
-            ["HLS.S30.T32TMS.2024214T102559.v2.0.B8A.tif", "HLS.S30.T32TMS.2024214T102559.v2.0.Fmask.tif"],
+            [f"HLS.S30.T32TMS.2024214T102559.v2.0.{end}.tif" for end in ("B8A", "Fmask")],
             "HLS.S30.T32TMS.2024214T102559.v2.0", ["B8A", "Fmask"],
         ),
     ],

@@ -234,7 +234,9 @@ def test_names_are_a_function_of_what_they_hold(layers, glaciers):
 def test_cover_is_computed_once_for_all_dates(layers, glaciers, monkeypatch):
     calls = []
     original = cover.window_fractions
-    monkeypatch.setattr(cover.blocks, "window_fractions", lambda *a: calls.append(1) or original(*a))
+    monkeypatch.setattr(
+        cover.blocks, "window_fractions", lambda *a: calls.append(1) or original(*a)
+    )
     summarize(layers.chunk(time=1, y=48, x=40), glaciers).compute(scheduler="synchronous")
     assert len(calls) == 4
 
