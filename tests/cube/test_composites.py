@@ -194,6 +194,9 @@ def test_stated_preference_fills_gaps_from_the_next(cube):
     dates = cube["time"].values.astype("datetime64[D]").astype(int)
     expected = np.where(seen.any(axis=0), dates[best], schema.NO_DAY)
     np.testing.assert_array_equal(out["acquired"].values[0], expected)
+    order = [4, 1, 5, 0, 3, 2]
+    shuffled = composite(cube.isel(time=order), "best-pixel", prefer=prefer.isel(time=order))
+    xr.testing.assert_identical(shuffled.compute(), out)
 
 
 def test_clouds_keep_their_distance(geobox):
