@@ -109,17 +109,24 @@ def repeats(scenes: Sequence[Facts]) -> list[Repeat]:
         In the order of the scenes.
     """
     ranked = sorted(range(len(scenes)), key=lambda n: scenes[n].rank, reverse=True)
-    kept: dict[tuple[str, str, str], list[int]] = {}
+    kept: dict[tuple[Any, ...], list[int]] = {}
     found = []
     for number in ranked:
         own = scenes[number]
-        others = kept.setdefault((own.family, own.platform, own.tile), [])
+        days = [_place(own, days) for days in (0, -1, 1)]
+        others = (n for day in days for n in kept.get(day, ()))
         better = next((n for n in others if repeats_other(own, scenes[n])), None)
         if better is None:
-            others.append(number)
+            kept.setdefault(days[0], []).append(number)
         else:
             found.append(Repeat(number, better, reason_of(own, scenes[better])))
     return sorted(found, key=lambda repeat: repeat.dropped)
+
+
+def _place(scene, days):
+    """Return what repeats share: satellite, tile and nearly the day, as a pass takes minutes."""
+    day = scene.time.toordinal() + days
+    return scene.family, scene.platform, scene.tile, day
 
 
 def repeats_other(own: Facts, kept: Facts) -> bool:

@@ -113,3 +113,24 @@ def test_what_is_kept_repeats_nothing(scenes):
     gone = {one.dropped for one in repeats(scenes)}
     remaining = [scene for number, scene in enumerate(scenes) if number not in gone]
     assert not repeats(remaining)
+
+
+def test_a_pass_over_midnight_is_one():
+    """The datatake began before midnight, the tile was seen after it."""
+    before = replace(SCENE, name="b", time=datetime(2022, 8, 4, 23, 59, tzinfo=UTC))
+    after = replace(SCENE, time=datetime(2022, 8, 5, 0, 9, tzinfo=UTC))
+    pair = [replace(one, passes={"datatake": "20220804T235901"}) for one in (before, after)]
+    assert kept(pair) == ["b"]
+
+
+def test_long_series_of_one_tile_are_compared_day_by_day(monkeypatch):
+    compared = []
+
+    def counted(own, other):
+        compared.append(own)
+        return repeats_other(own, other)
+
+    monkeypatch.setattr("glaciercube.acquire.duplicates.repeats_other", counted)
+    series = [replace(SCENE, name=str(n), time=MORNING + timedelta(days=5 * n)) for n in range(400)]
+    assert len(kept([*series, *series])) == 400
+    assert len(compared) == 400
