@@ -1,6 +1,7 @@
 """How much there is to read and to keep, from what items state; no pixel is read."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import geopandas as gpd
@@ -12,29 +13,28 @@ from shapely import STRtree
 
 from glaciercube import grid, schema
 from glaciercube.acquire.items import asset_of, footprint_of
-from glaciercube.acquire.placement import footprint_on
+from glaciercube.acquire.placement import footprints_on
 from glaciercube.acquire.plans import quality_of
-from glaciercube.sensors import Sensor
+from glaciercube.sensors import Quality, Sensor
 
 
+@dataclass(frozen=True, kw_only=True)
 class Share:
-    """One item, and the part of a grid that its footprint covers.
+    """One item, and the part of a grid that its footprint covers."""
 
-    Parameters
-    ----------
-    item : Item
-    sensor : Sensor
-    geobox : GeoBox
-    """
+    item: pystac.Item
+    sensor: Sensor
+    part: shapely.Geometry
+    """In columns and rows."""
 
-    def __init__(self, item: pystac.Item, sensor: Sensor, geobox: GeoBox) -> None:
-        self.item, self.sensor = item, sensor
-        self.part = footprint_on(item, geobox)
-        """In columns and rows."""
+    area: float
+    """Of the part (square metres)."""
 
-        self.quality = quality_of(item, sensor)
-        self.area = self.part.area * float(np.mean(grid.pixel_area(geobox)))
-        """Square metres."""
+    whole: float
+    """Of the footprint (square metres)."""
+
+    quality: tuple[tuple[Quality, str], ...]
+    """Quality layers it has, with their asset keys."""
 
     def key(self, name: str) -> str:
         """Return the key of a band's asset, "" if there is none."""
@@ -63,9 +63,7 @@ class Share:
         sizes = [self._fields(key).get("file:size") for key, _ in self.files(names)]
         if not all(sizes):
             return None
-        footprint = gpd.GeoSeries([footprint_of(self.item)], crs=grid.WGS84)
-        whole = float(grid.ground_area(footprint)[0]) * 1e6
-        return sum(sizes) * min(1.0, self.area / whole) if whole > 0 else 0.0
+        return sum(sizes) * min(1.0, self.area / self.whole) if self.whole > 0 else 0.0
 
     def _density(self, key, dtype, resolution):
         transform = self._fields(key).get("proj:transform")
@@ -78,6 +76,37 @@ class Share:
     def _fields(self, key):
         asset = self.item.assets.get(key)
         return {**self.item.properties, **(asset.extra_fields if asset else {})}
+
+
+def shares_of(items: Sequence[pystac.Item], rows: Sequence[Sensor], geobox: GeoBox) -> list[Share]:
+    """Return the part of a grid that each item covers.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    rows : sequence of Sensor
+        Of the items.
+    geobox : GeoBox
+    """
+    footprints = gpd.GeoSeries([footprint_of(item) for item in items], crs=grid.WGS84)
+    pixel = float(np.mean(grid.pixel_area(geobox)))
+    return [
+        Share(
+            item=item,
+            sensor=row,
+            part=part,
+            area=part.area * pixel,
+            whole=whole * 1e6,
+            quality=quality_of(item, row),
+        )
+        for item, row, part, whole in zip(
+            items,
+            rows,
+            footprints_on(items, geobox),
+            grid.ground_area(footprints).tolist(),
+            strict=True,
+        )
+    ]
 
 
 def cube_bytes(

@@ -11,7 +11,7 @@ import pystac
 from glaciercube import grid, sensors
 from glaciercube.acquire.access import PUBLIC, access_of, is_remote, require_trusted
 from glaciercube.acquire.assembly import chunks_of, require_chunk, told_flags
-from glaciercube.acquire.estimates import Share, compressed_bytes, cube_bytes, touched
+from glaciercube.acquire.estimates import Share, compressed_bytes, cube_bytes, shares_of, touched
 from glaciercube.acquire.items import (
     address_of,
     cloud_cover_of,
@@ -83,7 +83,7 @@ def explain(
     kept, dropped = single(item for item, near in zip(items, over, strict=True) if near)
     rows = sensors_of_items(kept)
     names = names_of(kept, rows, bands)
-    scenes = [Share(item, row, geobox) for item, row in zip(kept, rows, strict=True)]
+    scenes = shares_of(kept, rows, geobox)
     groups = _groups(scenes, geobox)
     flags = _flags(scenes)
     blocks = [chunks_of(length, chunk) for length in (geobox.shape.y, geobox.shape.x)]

@@ -80,24 +80,29 @@ def central_longitude(geobox: GeoBox) -> float:
     return round(((west + east) / 2 + 180) % 360 - 180, 6)
 
 
-def footprint_on(item: pystac.Item, geobox: GeoBox) -> shapely.Geometry:
-    """Return the part of a grid that an item's footprint covers.
+def footprints_on(items: Sequence[pystac.Item], geobox: GeoBox) -> list[shapely.Geometry]:
+    """Return the part of a grid that the footprint of each item covers.
 
     Parameters
     ----------
-    item : Item
+    items : sequence of Item
     geobox : GeoBox
 
     Returns
     -------
-    Geometry
-        In columns and rows; all of the grid where the footprint has no place in its CRS.
+    list of Geometry
+        In columns and rows; all of the grid where a footprint has no place in its CRS.
     """
     whole = shapely.box(0, 0, geobox.shape.x, geobox.shape.y)
-    frame = gpd.GeoSeries([footprint_of(item)], crs=grid.WGS84)
-    drawn = grid.densified(frame).to_crs(str(geobox.crs)).iloc[0]
+    degrees = gpd.GeoSeries([footprint_of(item) for item in items], crs=grid.WGS84)
+    drawn = grid.densified(degrees).to_crs(str(geobox.crs)).to_numpy()
+    return [_in_pixels(one, geobox).intersection(whole) for one in drawn]
+
+
+def _in_pixels(outline, geobox):
+    """Return an outline in a grid's CRS as columns and rows; all of them if it has no place."""
     a, b, c, d, e, f = tuple(~geobox.affine)[:6]
-    pixels = affine_transform(drawn, [a, b, d, e, c, f])
+    pixels = affine_transform(outline, [a, b, d, e, c, f])
     if pixels.is_empty or not np.isfinite(shapely.get_coordinates(pixels)).all():
-        return whole
-    return shapely.make_valid(pixels).intersection(whole)
+        return shapely.box(0, 0, geobox.shape.x, geobox.shape.y)
+    return pixels if pixels.is_valid else shapely.make_valid(pixels)

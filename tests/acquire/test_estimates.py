@@ -11,7 +11,7 @@ from shapely.geometry import mapping
 
 from glaciercube import grid, sensors
 from glaciercube.acquire.assembly import chunks_of
-from glaciercube.acquire.estimates import Share, compressed_bytes, cube_bytes, touched
+from glaciercube.acquire.estimates import compressed_bytes, cube_bytes, shares_of, touched
 
 BOX = GeoBox.from_bbox((500_000, 5_100_000, 501_200, 5_101_000), "EPSG:32632", resolution=10)
 DEGREES = grid.geographic(BOX).iloc[0]
@@ -24,7 +24,7 @@ def share(**fields):
     })  # fmt: skip
     made.add_asset("B03", pystac.Asset("a.tif", extra_fields=fields))
     made.add_asset("SCL", pystac.Asset("b.tif", extra_fields=fields))
-    return Share(made, S2, BOX)
+    return shares_of([made], [S2], BOX)[0]
 
 
 def test_bytes_to_be_read_follow_the_pixels_of_the_files():

@@ -7,7 +7,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import mapping
 
 from glaciercube import sensors
-from glaciercube.acquire.placement import central_longitude, footprint_on, grid_for, over_grid
+from glaciercube.acquire.placement import central_longitude, footprints_on, grid_for, over_grid
 from glaciercube.errors import AcquireError
 
 UTM_1 = GeoBox.from_bbox((250_000, 7_300_000, 750_000, 7_350_000), "EPSG:32601", resolution=100)
@@ -28,10 +28,12 @@ def test_the_longitude_in_the_middle_is_right_where_it_jumps():
 
 def test_a_footprint_over_the_antimeridian_covers_its_part_of_the_grid():
     both = shapely.MultiPolygon([shapely.box(170, 60, 180, 70), shapely.box(-180, 60, -170, 70)])
-    assert footprint_on(item(both), UTM_1).area == pytest.approx(5000 * 500)
-    west = footprint_on(item(shapely.box(-180, 60, -177, 70)), UTM_1)
+    assert footprints_on([item(both)], UTM_1)[0].area == pytest.approx(5000 * 500)
+    west, gone = footprints_on(
+        [item(shapely.box(-180, 60, -177, 70)), item(shapely.box(-90, 60, -89, 70))], UTM_1
+    )
     assert west.bounds[2] == pytest.approx(2500, abs=1)  # the zone's central meridian
-    assert footprint_on(item(shapely.box(-90, 60, -89, 70)), UTM_1).is_empty
+    assert gone.is_empty
 
 
 def test_which_items_are_over_a_grid():
