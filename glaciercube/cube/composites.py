@@ -262,10 +262,12 @@ def _require_prefer(cube, how, prefer):
         raise SchemaError(f"prefer is for how='best-pixel', found it with {how!r}")
     if isinstance(prefer, xr.DataArray):
         known = prefer.dims == ("time",) and prefer.sizes["time"] == cube.sizes["time"]
+        if known and "time" in prefer.coords:
+            known = bool((prefer["time"].values == cube["time"].values).all())
         if not known or not np.isfinite(prefer.values).all():
             raise SchemaError(
                 f"prefer needs a number for each of the cube's {cube.sizes['time']} dates "
-                f"(time), found {dict(prefer.sizes)} with {int(prefer.isnull().sum())} missing"
+                f"(time), in their order, found {dict(prefer.sizes)} with {int(prefer.isnull().sum())} missing"
             )
     else:
         _day_of_year(prefer)

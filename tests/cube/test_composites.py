@@ -344,8 +344,13 @@ def test_wrong_options(cube, options, text):
 
 def test_preference_for_other_dates(cube):
     short = xr.DataArray([1.0, np.nan], dims="time")
-    with pytest.raises(SchemaError, match=r"the cube's 6 dates \(time\), found {'time': 2} with 1"):
+    with pytest.raises(
+        SchemaError, match=r"the cube's 6 dates \(time\), in their order, found {'time': 2} with 1"
+    ):
         composite(cube, "best-pixel", prefer=short)
+    shuffled = cube["time"].astype(float).isel(time=[1, 0, 2, 3, 4, 5])
+    with pytest.raises(SchemaError, match="in their order"):
+        composite(cube, "best-pixel", prefer=shuffled)
 
 
 def test_mask_of_another_shape(cube):
