@@ -267,7 +267,8 @@ def _require_prefer(cube, how, prefer):
         if not known or not np.isfinite(prefer.values).all():
             raise SchemaError(
                 f"prefer needs a number for each of the cube's {cube.sizes['time']} dates "
-                f"(time), in their order, found {dict(prefer.sizes)} with {int(prefer.isnull().sum())} missing"
+                f"(time), in their order, found {dict(prefer.sizes)} with "
+                f"{int(prefer.isnull().sum())} missing"
             )
     else:
         _day_of_year(prefer)
