@@ -186,7 +186,9 @@ def asset_address(asset: pystac.Asset) -> str:
     ----------
     asset : Asset
     """
-    href = asset.get_absolute_href() or asset.href
+    # pystac would put the host of the item before a path of this machine.
+    absolute = asset.get_absolute_href() if _is_relative(asset.href) else None
+    href = absolute or asset.href
     row = access_of(href)
     if row is None:
         return href

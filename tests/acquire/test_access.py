@@ -106,6 +106,12 @@ def test_an_alternate_address_spares_the_login():
     assert asset_address(pystac.Asset("https://x.org/a.tif", extra_fields=both)).startswith("https")
 
 
+def test_addresses_are_made_absolute_beside_their_item():
+    beside = item_of("./a.tif").assets["B04"]
+    assert asset_address(beside) == "https://example.org/stac/a.tif"
+    assert asset_address(item_of("/data/a.tif").assets["B04"]) == "/data/a.tif"
+
+
 def test_an_address_to_keep_has_no_token():
     assert asset_address(pystac.Asset(f"{BLOB}?sig=secret")) == BLOB
 

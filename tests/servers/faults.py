@@ -33,17 +33,22 @@ class Faults:
     """Most faults in a row that one range met."""
 
     def __post_init__(self):
-        self._random = random.Random(self.seed)
         self._lock = threading.Lock()
         self._row = Counter()
         self._all = Counter()
+        self._seen = Counter()
 
     def draw(self, key):
-        """Return how a request fails, None if it does not."""
+        """Return how a request fails, None if it does not.
+
+        Drawn anew for each request of the same key, whatever is asked beside it.
+        """
         with self._lock:
-            fails = self._random.random() < self.share
+            self._seen[key] += 1
+            chance = random.Random(f"{self.seed} {key} {self._seen[key]}")
+            fails = chance.random() < self.share
             fails = fails and self._row[key] < IN_A_ROW and self._all[key] < self.in_all
-            kind = self._random.choice(self.kinds) if fails else None
+            kind = chance.choice(self.kinds) if fails else None
             self._row[key] = self._row[key] + 1 if fails else 0
             self.longest = max(self.longest, self._row[key])
             if kind:

@@ -15,8 +15,9 @@ APP = Path(__file__).with_name("moto_app.py")
 def moto_python():
     """Return a Python that has moto, None if there is none.
 
-    moto needs botocore, which needs an older python-dateutil than the tested set has, so that
-    `make install-moto` gives it an environment of its own inside this one.
+    moto needs botocore, which needs an older python-dateutil than the tested set has. So it lives
+    in an environment of its own inside this one, made in the repository's root by:
+    python3.11 -m venv .venv/moto && .venv/moto/bin/pip install -r tests/servers/moto.txt
     """
     here = find_spec("moto")
     if here is not None and here.origin:

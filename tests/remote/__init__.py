@@ -1,0 +1,1 @@
+"""Tests that read through real servers on the loopback address."""
