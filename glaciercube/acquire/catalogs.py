@@ -85,7 +85,7 @@ def search(
     Notes
     -----
     An API is asked for every collection that may hold the sensor (Earth Search has the same
-    scenes in three), the bounding boxes of the area (two at the antimeridian) and the period;
+    scenes in several), the bounding boxes of the area (two at the antimeridian) and the period;
     everything is then filtered here again. The cloud cover is filtered here only: servers leave
     out items that state none.
     """
