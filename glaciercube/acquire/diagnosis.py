@@ -1,9 +1,10 @@
 """Why a read failed, from what GDAL said and, over HTTP, from asking the server once."""
 
+import http.client
 import re
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glaciercube.acquire.access import is_remote, plain
 from glaciercube.acquire.failures import (
@@ -76,7 +77,8 @@ def diagnose(error: BaseException, address: str, timeout_s: float) -> Diagnosis:
         return told
     asked = ask(address, timeout_s)
     if asked is None:
-        return told
+        # Half a header is no raster to GDAL; who did not answer has not confirmed it.
+        return replace(told, kind=TRANSIENT) if told.kind == NOT_A_RASTER else told
     if asked.kind == TRANSIENT and told.kind != TRANSIENT:
         return Diagnosis(TRANSIENT, f"{told.cause}; {asked.cause}", asked.wait_s)
     if asked.kind:
@@ -154,7 +156,7 @@ def ask(address: str, timeout_s: float) -> Diagnosis | None:
             return Diagnosis(NOT_A_RASTER, "the file is empty")
         wait = _seconds(error.headers.get("Retry-After"))
         return Diagnosis(of_status(error.code), f"HTTP response code: {error.code}", wait)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     if start.startswith(MAGIC) or len(start) < 4:
         return Diagnosis("", "")

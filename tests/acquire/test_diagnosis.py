@@ -62,6 +62,7 @@ def test_the_server_is_asked_where_the_words_are_vague(tmp_path):
         server.retry_after = "Wed, 21 Oct 2026 07:28:00 GMT"
         assert diagnose(vague, server.url("a.tif"), 1).wait_s == 0.0
     assert ask(server.url("a.tif"), 1) is None
+    assert diagnose(vague, server.url("b.tif"), 1).kind == "transient"
 
 
 def test_the_chain_of_errors_is_read():
