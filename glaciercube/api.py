@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import geopandas as gpd
+import rioxarray  # noqa: F401 - gives users `.rio`, by which they set a CRS
 import xarray as xr
 
 from glaciercube import cover, grid, schema

@@ -164,7 +164,9 @@ CUBE_MORE: Mapping[str, Variable] = MappingProxyType(
         "glacier_distance": Variable(dims=GRID_DIMS, dtype="float32", units="m"),
         "hillshade": Variable(dims=TIME_DIMS, dtype="float32", units="1"),
         "cast_shadow": _FLAG,
-        "acquired": Variable(dims=TIME_DIMS, dtype="int32", units=DAYS),
+        "acquired": Variable(
+            dims=TIME_DIMS, dtype="int32", units=DAYS, encoding={"_FillValue": NO_DAY}
+        ),
     }
 )
 """What a cube may have: the provider's opinion, what could not be read, terrain, and the date

@@ -9,7 +9,6 @@ import numpy as np
 import pystac
 import xarray as xr
 from dask.base import tokenize
-from odc.geo.geobox import GeoBox
 
 from glaciercube import grid
 from glaciercube.acquire.access import require_trusted
@@ -23,18 +22,17 @@ from glaciercube.acquire.assembly import (
 )
 from glaciercube.acquire.blocks import read_block, target_of
 from glaciercube.acquire.elevation import grid_token
-from glaciercube.acquire.inventories import area_of
 from glaciercube.acquire.items import (
     address_of,
     asset_of,
     deduplicated,
-    footprint_of,
     linear_of,
     mean_sun,
     sensors_of_items,
     time_of,
 )
 from glaciercube.acquire.offsets import CIRRUS, Check, Scene, Settled, require_check, settle
+from glaciercube.acquire.placement import central_longitude, grid_for, over_grid
 from glaciercube.acquire.plans import (
     Entry,
     group_of,
@@ -147,8 +145,11 @@ def load(  # noqa: PLR0913 - the verb itself
     items = _some(list(items))
     rows = sensors_of_items(items)
     require_trusted(items, allow_local=allow_local)
-    geobox = _grid(items, rows, area, resolution, crs, chunk if snap else None)
-    kept, dropped = deduplicated(_touching(items, geobox))
+    geobox = grid_for(
+        items, rows, area, resolution=resolution, crs=crs, snap=chunk if snap else None
+    )
+    over = over_grid(items, geobox)
+    kept, dropped = deduplicated(item for item, one in zip(items, over, strict=True) if one)
     names = names_of(kept, sensors_of_items(kept), bands)
     forgive = on_read_error == "record"
     entries = _entries(kept, names, geobox, check, forgive)
@@ -201,27 +202,6 @@ def _some(items):
     return items
 
 
-def _grid(items, rows, area, resolution, crs, snap):
-    if isinstance(area, GeoBox):
-        return area
-    if area is None:
-        footprints = [footprint_of(item) for item in items]
-        area = gpd.GeoDataFrame(geometry=footprints, crs=grid.WGS84)
-    finest = min(band.resolution for row in rows for band in row.bands)
-    return grid.grid_around(area_of(area), resolution or finest, crs, chunk=snap)
-
-
-def _touching(items, geobox):
-    over = grid.touching([footprint_of(item) for item in items], geobox)
-    near = [item for item, one in zip(items, over, strict=True) if one]
-    if not near:
-        raise AcquireError(
-            f"a cube needs items over {grid.describe(geobox)}, but none of the {len(items)} "
-            "touches it; search with the same area"
-        )
-    return near
-
-
 def _entries(items, names, geobox, check, forgive):
     """Return what to read of each item, by time, its offset settled."""
     rows = sensors_of_items(items)
@@ -230,7 +210,7 @@ def _entries(items, names, geobox, check, forgive):
         for item, row in zip(items, rows, strict=True)
     ]
     settled = _settled(items, rows, names, keys, check, forgive)
-    longitude = _central_longitude(geobox)
+    longitude = central_longitude(geobox)
     return [
         Entry(
             item=item,
@@ -242,13 +222,6 @@ def _entries(items, names, geobox, check, forgive):
         )
         for item, row, own, one in zip(items, rows, keys, settled, strict=True)
     ]
-
-
-def _central_longitude(geobox):
-    """Return the longitude (degree) in the middle of a grid, also where it jumps."""
-    boxes = grid.geographic_boxes(geobox)
-    west, east = boxes[0][0], boxes[-1][2] + (360 if len(boxes) > 1 else 0)
-    return ((west + east) / 2 + 180) % 360 - 180
 
 
 def _settled(items, rows, names, keys, check, forgive):

@@ -242,10 +242,13 @@ def open_template(place):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         whole = xr.open_zarr(
-            place, chunks=None, decode_coords="all", mask_and_scale=False, consolidated=True
-        )
+            place, chunks=None, decode_coords="all", mask_and_scale=False, consolidated=True,
+            decode_times=False,
+        )  # fmt: skip
+    # Only coordinates are moments; a variable in days keeps its numbers.
+    moments = xr.decode_cf(whole.coords.to_dataset(), mask_and_scale=False).coords
     coords = {}
-    for name, coord in whole.coords.items():
+    for name, coord in moments.items():
         coord = coord.load()
         text = coord.dtype.kind in "OT"
         coords[name] = coord.copy(data=np.array(coord.values.tolist(), str)) if text else coord

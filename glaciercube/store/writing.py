@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -9,7 +10,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
-from warnings import warn
 
 import dask
 import xarray as xr
@@ -140,7 +140,8 @@ def write(
     if place != target:
         _take_the_place(place, target)
     if report.clipped:
-        warn(_clipped_sentence(report, plan.header.layout), GlacierCubeWarning, stacklevel=2)
+        sentence = _clipped_sentence(report, plan.header.layout)
+        warnings.warn(sentence, GlacierCubeWarning, stacklevel=2)
     return WriteReport(**{**vars(report), "path": target})
 
 
@@ -194,7 +195,10 @@ def _attempt(blocks: Sequence[Block], plan: Plan, place: Path) -> dict[Block, Ex
     while todo:
         part = todo.pop()
         try:
-            dask.compute(*(Part(lattice, part) for lattice in lattices))
+            # Libraries beneath (rasterio) change the process's warning filters in threads, which
+            # may leave them changed: what was set before is set again.
+            with warnings.catch_warnings():
+                dask.compute(*(Part(lattice, part) for lattice in lattices))
         except DiskError:
             raise
         except Exception as error:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shapely.geometry import box
 
 from glaciercube import schema
+from glaciercube.cube.composites import composite
 from glaciercube.errors import GlacierCubeWarning, GridError, StoreError
 from glaciercube.store import ledger, reading
 from glaciercube.store.layout import Block
@@ -361,3 +362,20 @@ def test_the_chunks_of_a_cut_lie_on_the_blocks():
     assert reading._cut(5, 100, 32) == (27, 32, 32, 4)
     assert reading._cut(32, 64, 32) == (32,)
     assert reading._cut(33, 40, 32) == (7,)
+
+
+def test_days_stay_days_and_blocks_without_any_have_none(lazy_cube, tmp_path):
+    hidden = lazy_cube.copy()
+    hidden["valid"] = lazy_cube["valid"].where(lazy_cube["x"] > 600_400, False)
+    cube = composite(hidden, "medoid", clear="measured")
+    write(cube, tmp_path / "composite.zarr")
+    stored = read(tmp_path / "composite.zarr")["acquired"]
+    assert stored.dtype == "int32"
+    assert stored.attrs["units"] == schema.DAYS
+    values = stored.values
+    np.testing.assert_array_equal(values, cube["acquired"].values)
+    assert (values[:, :, :40] == schema.NO_DAY).all()
+    assert (values[:, :, 40:] != schema.NO_DAY).any()
+    plain = xr.open_zarr(tmp_path / "composite.zarr", decode_coords="all")["acquired"].values
+    assert np.isnat(plain[:, :, :40]).all()
+    assert plain[0, 50, 60] == np.datetime64("1970-01-01") + np.timedelta64(values[0, 50, 60], "D")
