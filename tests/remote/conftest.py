@@ -7,7 +7,7 @@ import pytest
 from acquire.scenery import EARTH_SEARCH, SCENES, make_item
 from servers.catalog import CatalogServer
 from servers.files import RangeServer
-from servers.objects import ObjectServer, moto_python
+from servers.objects import ObjectServer
 
 import glaciercube
 from glaciercube.acquire import access
@@ -94,8 +94,6 @@ def signing(monkeypatch):
 @pytest.fixture
 def objects(monkeypatch):
     """Return an S3 endpoint that GDAL reads from."""
-    if moto_python() is None:
-        pytest.skip("moto is not installed; see servers.objects.moto_python")
     with ObjectServer() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)

@@ -1,7 +1,4 @@
-"""An S3 endpoint (moto) in a process of its own; prints its port, ends with its standard input.
-
-Run by a Python that has moto, which needs older packages than the tested set: see `objects`.
-"""
+"""An S3 endpoint (moto) in a process of its own; prints its port, ends with its standard input."""
 
 import sys
 import threading

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import requests
@@ -12,27 +11,13 @@ from servers.processes import Process
 APP = Path(__file__).with_name("moto_app.py")
 
 
-def moto_python():
-    """Return a Python that has moto, None if there is none.
-
-    moto needs botocore, which needs an older python-dateutil than the tested set has. So it lives
-    in an environment of its own inside this one, made in the repository's root by:
-    python3.11 -m venv .venv/moto && .venv/moto/bin/pip install -r tests/servers/moto.txt
-    """
-    here = find_spec("moto")
-    if here is not None and here.origin:
-        return sys.executable
-    own = Path(sys.prefix) / "moto" / "bin" / "python"
-    return str(own) if own.exists() else None
-
-
 class ObjectServer(Process):
     """An S3 endpoint, from `with` to its end."""
 
     def __init__(self):
         hidden = ("PYTHON", "AWS_")
         own = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        super().__init__([moto_python(), str(APP)], own)
+        super().__init__([sys.executable, str(APP)], own)
 
     def put(self, bucket, folder):
         """Put the files of a folder into a new bucket."""
