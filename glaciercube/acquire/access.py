@@ -29,6 +29,10 @@ SECRETS = (
 """Parameters of a query that hold a credential, in lower case."""
 
 
+FROM_AFAR = "glaciercube:from_afar"
+"""Field of items that `search` got over a network; their own links are the network's too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """One provider: which addresses are its own and what reading them needs."""
@@ -271,7 +275,9 @@ def require_trusted(
 
 
 def came_from_afar(item: pystac.Item) -> bool:
-    """Say whether an item was got over a network, as its links tell."""
+    """Say whether an item was got over a network, as `search` noted or its links tell."""
+    if item.extra_fields.get(FROM_AFAR):
+        return True
     links = [link for link in item.links if link.rel in ("self", "root", "parent", "collection")]
     hrefs = [item.get_self_href(), *(link.absolute_href for link in links if link.target)]
     return any(is_remote(href) for href in hrefs if href)

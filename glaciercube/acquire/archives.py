@@ -17,7 +17,7 @@ from pystac_client.warnings import FallbackToPystac, NoConformsTo
 from urllib3.util import Retry
 
 from glaciercube import grid, sensors
-from glaciercube.acquire.access import is_remote, plain, without_query
+from glaciercube.acquire.access import FROM_AFAR, is_remote, plain, without_query
 from glaciercube.acquire.geoparquet import is_geoparquet, read_items
 from glaciercube.acquire.intervals import Interval
 from glaciercube.errors import AcquireError
@@ -84,13 +84,27 @@ def items_from(
         If it cannot be read; without the query of its address, which may hold a credential.
     """
     try:
-        return _read(catalog, rows, place, interval)
+        found = _read(catalog, rows, place, interval)
+        return _marked(found) if is_remote(_address_of(catalog)) else found
     except AcquireError:
         raise
     except _UNREADABLE as error:
         told = f"cannot read the STAC catalogue {name_of(catalog)}: {plain(str(error))}"
     # Outside the handler, so that no traceback shows an address with its query.
     raise AcquireError(f"{told}; check the address or path")
+
+
+def _address_of(catalog):
+    if isinstance(catalog, pystac.Catalog | pystac.Item):
+        return catalog.get_self_href() or ""
+    return str(catalog) if isinstance(catalog, str | Path) else ""
+
+
+def _marked(items):
+    """Return items with a note that they came over a network, whatever their own links say."""
+    for item in items:
+        item.extra_fields[FROM_AFAR] = True
+    return items
 
 
 def name_of(catalog: Catalog) -> str:

@@ -15,6 +15,7 @@ from acquire.scenery import SCENES, geobox, make_catalog
 from acquire.stac_api import Api, served
 from glaciercube import grid, sensors
 from glaciercube.acquire import archives
+from glaciercube.acquire.access import came_from_afar
 from glaciercube.acquire.archives import items_from, name_of
 from glaciercube.acquire.intervals import parse_period
 from glaciercube.errors import AcquireError
@@ -294,3 +295,16 @@ def test_names_of_catalogues_hold_no_credential(documents):
     assert name_of([item]) == "items given"
     item.set_self_href(f"https://x.org/a.json?{SECRET}")
     assert name_of(item) == "https://x.org/a.json"
+
+
+def test_what_came_over_a_network_says_so_whatever_its_links_say(documents, catalog):
+    """An API may leave links out, or have them point into this machine."""
+    for document in documents:
+        document["links"] = [
+            {"rel": "self", "href": "/etc/items/a.json", "type": "application/json"}
+        ]
+    with served(Api(documents)) as api:
+        found = items_from(api.address, ROWS)
+    assert found
+    assert all(came_from_afar(item) for item in found)
+    assert not any(came_from_afar(item) for item in items_from(catalog, ROWS))
