@@ -39,7 +39,7 @@ demo: install
 	$(BIN)/python -m glaciercube demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

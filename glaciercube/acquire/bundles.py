@@ -38,7 +38,7 @@ def bundles_of(paths: Sequence[Path], sensor: Sensor) -> list[Bundle]:
     Parameters
     ----------
     paths : sequence of Path
-        Such as "LC08_..._SR_B3.TIF", "T32TMS_..._B03_10m.jp2" or "HLS.S30...B03.tif".
+        Such as ``LC08_..._SR_B3.TIF``, ``T32TMS_..._B03_10m.jp2`` or ``HLS.S30...B03.tif``.
     sensor : Sensor
 
     Returns

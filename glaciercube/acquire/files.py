@@ -65,7 +65,7 @@ def from_files(
         Files on one grid, all bands in each. Bands are told by their descriptions, such as
         "B03", "B3" or "green"; without descriptions a file must have exactly the sensor's
         bands, in its order. Or files of one band each as providers pack them, told by what
-        their names end with ("..._SR_B3.TIF", "..._B03_10m.jp2"); the grid is that of the
+        their names end with (``..._SR_B3.TIF``, ``..._B03_10m.jp2``); the grid is that of the
         finest band.
     sensor : str
         Such as "sentinel-2-l1c"; see `glaciercube.sensors.SENSORS`.
