@@ -14,24 +14,23 @@ elevation (USGS, Landsat 8 Data Users Handbook, LSDS-1574: REFLECTANCE_MULT, REF
 TM and ETM+ state their own in each scene's metadata."""
 
 
-def _band(name, number, wavelength, level):
-    prefix = "SR_B" if level == 2 else "B"
-    key = f"{prefix}{number}"
-    return Band(
-        name=name,
-        assets=MappingProxyType(
-            {
-                "earth-search-v1": name,
-                "planetary-computer": name,
-                "stactools": name,
-                "landsatlook": name,
-                "landsatlook-2020": f"{key}.TIF",
-                "planetary-computer-2021": key,
-            }
-        ),
-        wavelength=wavelength,
-        resolution=30,
+def _assets(word, key):
+    """Return the keys of a layer: a word, or in older items what the file's name ends with."""
+    return MappingProxyType(
+        {
+            "earth-search-v1": word,
+            "planetary-computer": word,
+            "stactools": word,
+            "landsatlook": word,
+            "landsatlook-2020": f"{key}.TIF",
+            "planetary-computer-2021": key,
+        }
     )
+
+
+def _band(name, number, wavelength, level):
+    key = f"SR_B{number}" if level == 2 else f"B{number}"
+    return Band(name=name, assets=_assets(name, key), wavelength=wavelength, resolution=30)
 
 
 def _tm(level):
@@ -62,23 +61,14 @@ def _oli_more(level):
     return (coastal,) if level == 2 else (coastal, cirrus)
 
 
-def _qa(name, key, kind_flags):
+def _qa(name, flags):
     return Quality(
         name=name,
-        assets=MappingProxyType(
-            {
-                "earth-search-v1": name,
-                "planetary-computer": name,
-                "stactools": name,
-                "landsatlook": name,
-                "landsatlook-2020": f"{key}.TIF",
-                "planetary-computer-2021": key,
-            }
-        ),
+        assets=_assets(name, name.upper()),
         kind="bits",
         dtype="uint16",
         nodata=1 if name == "qa_pixel" else 0,
-        flags=MappingProxyType(kind_flags),
+        flags=MappingProxyType(flags),
     )
 
 
@@ -86,12 +76,11 @@ def _qa(name, key, kind_flags):
 # 5 snow, 6 clear, 7 water.
 _QA_PIXEL = _qa(
     "qa_pixel",
-    "QA_PIXEL",
     {"defect": (0,), "cloud": (1, 2, 3), "cloud_shadow": (4,), "snow": (5,), "water": (7,)},
 )
 # Bit n - 1 is the saturation of band n, 9 a dropped pixel (TM, ETM+), 11 terrain occlusion (OLI).
-_RADSAT_TM = _qa("qa_radsat", "QA_RADSAT", {"defect": (9,), "saturated": (0, 1, 2, 3, 4, 6)})
-_RADSAT_OLI = _qa("qa_radsat", "QA_RADSAT", {"defect": (11,), "saturated": (1, 2, 3, 4, 5, 6)})
+_RADSAT_TM = _qa("qa_radsat", {"defect": (9,), "saturated": (0, 1, 2, 3, 4, 6)})
+_RADSAT_OLI = _qa("qa_radsat", {"defect": (11,), "saturated": (1, 2, 3, 4, 5, 6)})
 
 _L2_COLLECTIONS = ("landsat-c2-l2", "landsat-c2l2-sr", "landsat-8-c2-l2")
 _L1_COLLECTIONS = ("landsat-c2-l1", "landsat-c2l1")

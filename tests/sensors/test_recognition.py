@@ -197,3 +197,18 @@ def test_names_and_families_are_found_and_others_listed():
 def test_addresses_tell_the_provider(href, provider):
     assert provider_of(SENSORS["sentinel-2-l2a"], {"green": {"href": href}}) == provider
     assert provider_of(SENSORS["sentinel-2-l2a"], {"thumbnail": {"href": href}}) == "stactools"
+
+
+def test_items_of_cdse_are_told_by_their_keys_and_version():
+    """As published by the Copernicus Data Space; from its documentation, no item is at hand."""
+    name = "S2B_MSIL2A_20240801T100559_N0511_R022_T32TMS_20240801T131519"
+    fine, coarse = ("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A", "B11", "B12")
+    keys = [*(f"{key}_10m" for key in fine), *(f"{key}_20m" for key in coarse), "SCL_20m"]
+    assets = {key: {"href": f"s3://eodata/{key}.jp2"} for key in keys}
+    document = item("sentinel-2-l2a", name, **assets)
+    document["properties"]["processing:version"] = "05.11"
+    row = sensor_of_document(document)
+    check_bands(row, document, name)
+    linear = linear_of(row, document["properties"], row.bands[0], assets["B02_10m"])
+    assert linear.offset == -1000
+    assert provider_of(row, assets) == "cdse"
