@@ -28,6 +28,7 @@ PREFERRED = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-pre-c1-l2a", "la
 """Of collections that hold the same product the first is taken, then any other."""
 
 _SUN_AZIMUTH = ("view:sun_azimuth", "eo:sun_azimuth", "s2:mean_solar_azimuth")
+_PATH_AND_ROW = re.compile(r"L[COTEM]\d{2}_L\w{3}_(\d{6})_")
 _TILE = re.compile(r"(?<![A-Z0-9])T?(\d{1,2})([C-HJ-NP-X][A-Z]{2})(?![A-Z0-9])")
 _POLARISATION = re.compile(r"_1S[SD][HV](?=_)")
 """Of a Sentinel-1 product; looks like a tile."""
@@ -109,6 +110,9 @@ def tile_of(item: pystac.Item) -> str:
     path, row = (properties.get(f"landsat:wrs_{key}") for key in ("path", "row"))
     if path is not None and row is not None:
         return f"{int(path):03d}{int(row):03d}"
+    product = _PATH_AND_ROW.match(item.id)
+    if product:
+        return product[1]
     zone = properties.get("mgrs:utm_zone")
     letters = [properties.get(f"mgrs:{key}", "") for key in ("latitude_band", "grid_square")]
     if zone is not None and all(letters):

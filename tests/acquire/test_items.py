@@ -37,6 +37,8 @@ def names(found):
         ({"mgrs:utm_zone": 6, "mgrs:latitude_band": "V", "mgrs:grid_square": "VN"}, "x", "06VVN"),
         ({}, "S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531", "06VVN"),
         ({}, "S2A_28QCH_20200714_0_L2A", "28QCH"),
+        ({"landsat:wrs_path": "21", "landsat:wrs_row": "030"}, "x", "021030"),
+        ({}, "LE07_L2SP_021030_20100109_20200911_02_T1", "021030"),
         ({}, "S1A_IW_GRDH_1SDV_20210809T173953_20210809T174018_039156_rtc", "sentinel-2-l2a"),
         ({}, "unnamed", "sentinel-2-l2a"),
     ],

@@ -224,3 +224,35 @@ def test_the_native_grid_is_the_default(tmp_path):
     edge = snapped["x"].values[0] - 15
     assert edge % (64 * 30) == 0
     assert SENSORS["landsat-oli-c2-l2"].band("red").resolution == 30
+
+
+def test_tiles_of_two_zones_share_a_day(tmp_path):
+    """One tile in zone 32 that ends in the middle, one in zone 31 beyond it."""
+    left = full(20_000, np.uint16)
+    left[:, COLUMNS // 2 :] = 0
+    time = datetime(2015, 8, 1, 10, tzinfo=UTC)
+    collection = "landsat-c2-l2"
+    first = item_of(
+        tmp_path, "LC08_L2SP_194028_20150801_20200909_02_T1", collection, time,
+        dict.fromkeys(WORDS, left),
+    )  # fmt: skip
+    second = item_of(
+        tmp_path, "LC08_L2SP_195028_20150801_20200909_02_T1", collection,
+        time.replace(second=30), {},
+    )  # fmt: skip
+    west, _, _, north = HERE.extent.to_crs("EPSG:32631").boundingbox.buffered(300)
+    profile = {
+        "driver": "GTiff", "count": 1, "dtype": "uint16", "crs": "EPSG:32631", "height": 60,
+        "width": 80, "transform": from_origin(west, north, 30, 30), "nodata": 0,
+    }  # fmt: skip
+    with rasterio.open(tmp_path / "zone31.tif", "w", **profile) as file:
+        file.write(np.full((60, 80), 30_000, np.uint16), 1)
+    for word in WORDS:
+        second.add_asset(word, pystac.Asset(str(tmp_path / "zone31.tif")))
+    cube = load([first, second], HERE, bands=["green"])
+    assert cube.sizes["time"] == 1
+    cube = cube.compute()
+    assert cube["valid"].all()
+    numbers = np.rint((cube["reflectance"][0, 0].values + 0.2) / 2.75e-5)
+    assert (numbers[:, : COLUMNS // 2] == 20_000).all()
+    assert (numbers[:, COLUMNS // 2 :] == 30_000).all()
