@@ -137,6 +137,9 @@ def _item(bundle: Bundle, sensor: Sensor, stamp: Stamp) -> pystac.Item:
         {SENSOR: sensor.name, **_tags(next(iter(bundle.files.values())))},
         collection=sensor.collections[0],
     )
+    metadata = next(iter(bundle.files.values())).with_name(f"{bundle.name}_MTL.json")
+    if metadata.exists():
+        item.add_asset("MTL.json", pystac.Asset(str(metadata.resolve()), roles=["metadata"]))
     for key, path in bundle.files.items():
         box = boxes[key]
         fields = {

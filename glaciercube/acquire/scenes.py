@@ -22,6 +22,7 @@ from glaciercube.acquire.assembly import (
 )
 from glaciercube.acquire.blocks import read_block, target_of
 from glaciercube.acquire.elevation import grid_token
+from glaciercube.acquire.factors import with_factors
 from glaciercube.acquire.items import (
     address_of,
     asset_of,
@@ -150,7 +151,9 @@ def load(  # noqa: PLR0913 - the verb itself
     )
     over = over_grid(items, geobox)
     kept, dropped = deduplicated(item for item, one in zip(items, over, strict=True) if one)
-    names = names_of(kept, sensors_of_items(kept), bands)
+    rows = sensors_of_items(kept)
+    kept = [with_factors(item, row) for item, row in zip(kept, rows, strict=True)]
+    names = names_of(kept, rows, bands)
     forgive = on_read_error == "record"
     entries = _entries(kept, names, geobox, check, forgive)
     groups = _grouped(entries)

@@ -214,9 +214,9 @@ def _landsat_toa(sensor, properties, band, asset):
         if not sensor.name.startswith("landsat-oli"):
             raise SensorError(
                 f"reflectance of {sensor.name} needs the factors of the scene: the asset "
-                f"{band.name!r} states no scale and offset (raster extension); add them from "
-                "REFLECTANCE_MULT_BAND and REFLECTANCE_ADD_BAND of the scene's MTL file, or take "
-                "the Level-2 product"
+                f"{band.name!r} states no scale and offset (raster extension), and there is no MTL "
+                "file; add them from REFLECTANCE_MULT_BAND and REFLECTANCE_ADD_BAND, or take the "
+                "Level-2 product"
             )
         scale, offset, told_by = sensor.scale, sensor.offset * sensor.scale, "sensor table"
     sine = math.sin(math.radians(elevation))
