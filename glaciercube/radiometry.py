@@ -108,8 +108,11 @@ def pack_counted(
     low = info.min + (fill == info.min)
     high = info.max - (fill == info.max)
     codes = np.multiply(values, np.float32(1 / scale_factor), dtype=np.float32)
-    codes -= np.float32(add_offset / scale_factor)
-    np.rint(codes, out=codes)
+    codes += np.float32(0.5 - add_offset / scale_factor)
+    if codes.min(initial=high) >= low + 0.5 and codes.max(initial=low) <= high:
+        # The usual case: what is cut off rounds. A NaN would make both comparisons false.
+        return codes.astype(dtype), 0
+    np.floor(codes, out=codes)
     beyond = int(np.count_nonzero(codes < low) + np.count_nonzero(codes > high))
     if beyond:
         np.clip(codes, low, high, out=codes)

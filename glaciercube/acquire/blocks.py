@@ -174,8 +174,7 @@ def read_piece(piece: Piece, box: GeoBox, inside: shapely.Geometry, target: Targ
                 failures.record(error.failure)
                 return unread(target.bands, _covered(inside, box))
     driver.finalise_load(state)
-    numbers = np.stack(layers[: target.bands])
-    return measure(numbers, layers[target.bands :], piece.conversion)
+    return measure(layers[: target.bands], layers[target.bands :], piece.conversion)
 
 
 def _read(driver, source: Source, piece: Piece, box: GeoBox, context):

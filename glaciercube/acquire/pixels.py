@@ -117,13 +117,15 @@ def has(codes: np.ndarray, kind: str, values: tuple[int, ...]) -> np.ndarray:
     return (codes.astype(np.int64) & bits) != 0
 
 
-def measure(numbers: np.ndarray, codes: Sequence[np.ndarray], conversion: Conversion) -> np.ndarray:
+def measure(
+    numbers: Sequence[np.ndarray], codes: Sequence[np.ndarray], conversion: Conversion
+) -> np.ndarray:
     """Return values and flags of one block, as one array.
 
     Parameters
     ----------
-    numbers : array (band, y, x), integer or float
-        Digital numbers as delivered.
+    numbers : sequence of array (y, x), integer or float
+        Digital numbers as delivered, by band.
     codes : sequence of array (y, x), integer
         The provider's quality layers.
     conversion : Conversion
@@ -147,14 +149,12 @@ def measure(numbers: np.ndarray, codes: Sequence[np.ndarray], conversion: Conver
            [  nan, -0.01],
            [ 0.  ,  0.  ]], dtype=float32)
     """
-    bands, rows, columns = numbers.shape
+    bands, (rows, columns) = len(numbers), numbers[0].shape
     out = np.empty((bands + 1, rows, columns), np.float32)
     unmeasured = np.zeros((rows, columns), bool)
     for place in range(bands):
         unmeasured |= _missing(numbers[place], conversion.nodata)
-        offset = np.float32(conversion.offsets[place])
-        np.add(numbers[place], offset, out=out[place], dtype=np.float32, casting="unsafe")
-        out[place] *= np.float32(conversion.scales[place])
+        _convert(numbers[place], conversion.offsets[place], conversion.scales[place], out[place])
     flags = np.zeros((rows, columns), np.uint8)
     for layer, meaning in zip(codes, conversion.layers, strict=True):
         if meaning.defect:
@@ -170,6 +170,15 @@ def measure(numbers: np.ndarray, codes: Sequence[np.ndarray], conversion: Conver
             out[place][unmeasured] = np.nan
     out[bands] = flags
     return out
+
+
+def _convert(numbers, offset, scale, out):
+    """Fill `out` with (numbers + offset) * scale in float32; one pass less without an offset."""
+    if offset == 0:
+        np.multiply(numbers, np.float32(scale), out=out, dtype=np.float32, casting="unsafe")
+        return
+    np.add(numbers, np.float32(offset), out=out, dtype=np.float32, casting="unsafe")
+    out *= np.float32(scale)
 
 
 def _missing(numbers, nodata):

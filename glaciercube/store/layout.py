@@ -23,6 +23,9 @@ BLOCK = 1024
 INNER = 256
 """Rows and columns of the chunks inside a shard: small, so that halos are read cheaply."""
 
+INNER_OF_BYTES = 512
+"""The same of variables with one byte per pixel: a chunk costs as much as its bytes."""
+
 SMALLEST_INNER = 32
 """Below this many pixels an inner chunk costs more than it saves."""
 
@@ -204,15 +207,17 @@ class Layout:
         """Return the shape of a variable's shards and of the chunks inside them."""
         size = dict(zip(stored.dims, stored.shape, strict=True))
         outer, inner = {**size, "time": 1}, {**size, "time": 1}
+        plain = len(stored.dims) <= 3 and np.dtype(stored.codes).itemsize == 1
+        most = INNER_OF_BYTES if plain else INNER
         for dim, length, step in (
             ("y", self.rows, self.block[0]),
             ("x", self.columns, self.block[1]),
         ):
-            outer[dim], inner[dim] = shard_and_chunk(length, step)
+            outer[dim], inner[dim] = shard_and_chunk(length, step, most)
         return tuple(outer[dim] for dim in stored.dims), tuple(inner[dim] for dim in stored.dims)
 
 
-def shard_and_chunk(length: int, step: int) -> tuple[int, int]:
+def shard_and_chunk(length: int, step: int, most: int = INNER) -> tuple[int, int]:
     """Return the length of a shard and of the chunks inside it, along one axis.
 
     Parameters
@@ -221,6 +226,8 @@ def shard_and_chunk(length: int, step: int) -> tuple[int, int]:
         Pixels along the axis.
     step : int
         Pixels of a block.
+    most : int
+        Pixels of an inner chunk at most.
 
     Examples
     --------
@@ -234,9 +241,9 @@ def shard_and_chunk(length: int, step: int) -> tuple[int, int]:
     (997, 997)
     """
     if length <= step:
-        inner = min(length, INNER)
+        inner = min(length, most)
         return math.ceil(length / inner) * inner, inner
-    inner = next(size for size in range(min(step, INNER), 0, -1) if step % size == 0)
+    inner = next(size for size in range(min(step, most), 0, -1) if step % size == 0)
     return step, inner if inner >= min(SMALLEST_INNER, step) else step
 
 

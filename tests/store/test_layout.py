@@ -46,6 +46,12 @@ def test_the_usual_block_has_chunks_of_256():
     assert cut.shards(stored) == ((1, 3, 1024, 1024), (1, 3, 256, 256))
 
 
+def test_variables_of_one_byte_have_larger_chunks():
+    valid = stored_variable("valid", ("time", "y", "x"), (1, 4000, 3000), "bool")
+    cut = Layout(times=1, rows=4000, columns=3000, block=(1024, 1024), variables=(valid,))
+    assert cut.shards(valid) == ((1, 1024, 1024), (1, 512, 512))
+
+
 def test_selection_and_place_follow_the_dims():
     cut = make_layout()
     block = Block(2, 1, time=1)
