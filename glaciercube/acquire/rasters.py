@@ -17,8 +17,8 @@ ALIGNED = 1e-3
 
 TOLERANCE = 1e-9
 """Error of a position allowed in warping (pixels). Blocks of different cuts then agree to the
-bit; GDAL's own 0.125 lets them differ, by 0.25 reflectance in white noise. Exact positions take
-three times as long, in another CRS only."""
+bit; GDAL's own 0.125 lets them differ. Exact positions take three to five times as long, in
+another CRS only (benchmarks/warp.py)."""
 
 Roi = tuple[slice, slice]
 
