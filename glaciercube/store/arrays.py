@@ -1,7 +1,7 @@
 """The Zarr arrays of stores, opened once per process."""
 
-import os
-from pathlib import Path
+import time
+from collections.abc import Hashable
 from threading import Lock
 from typing import Any, Literal
 
@@ -9,26 +9,33 @@ import numpy as np
 import zarr
 
 from glaciercube.errors import StoreError
-from glaciercube.store import ledger
+from glaciercube.store import dates, ledger
 from glaciercube.store.layout import Block, Layout, Stored
+from glaciercube.store.places import Directory, Place
 
 KEPT = 64
 """Arrays kept open per process; the one opened first goes first."""
 
+TRUSTED_S = 30.0
+"""How long a store that is not a directory is taken for the one it was (s): asking costs a
+request."""
+
 _arrays: dict[tuple[Any, ...], tuple[str, zarr.Array]] = {}
+_stamps: dict[Place, tuple[float, Hashable]] = {}
 _lock = Lock()
 
 
 def array_of(
-    path: Path, variable: str, fingerprint: str, mode: Literal["r", "r+"] = "r"
+    place: Place, stored: Stored, fingerprint: str, mode: Literal["r", "r+"] = "r"
 ) -> zarr.Array:
     """Return the Zarr array of a variable, opened on first use.
 
     Parameters
     ----------
-    path : Path
-        Of the store.
-    variable : str
+    place : Place
+    stored : Stored
+        The variable. Its shape counts, not that on disk: a longer time axis is written
+        before readers see it.
     fingerprint : str
         Of the store that the caller means.
     mode : str
@@ -39,50 +46,61 @@ def array_of(
     StoreError
         If there is no store any more, or another one has taken its place.
     """
+    if not place.shared:
+        return dates.resized(_open(place, stored, mode), stored.shape)
     with _lock:
-        key = (str(path), variable, mode, _stamp(path))
+        key = (place, stored.name, mode, stored.shape, _stamp(place))
         if key not in _arrays:
-            found = ledger.read_header(path).fingerprint
-            _arrays[key] = (found, zarr.open_array(path / variable, mode=mode))
+            found = ledger.read_header(place).fingerprint
+            _arrays[key] = (found, dates.resized(_open(place, stored, mode), stored.shape))
             while len(_arrays) > KEPT:
                 _arrays.pop(next(iter(_arrays)))
         found, array = _arrays[key]
     if found != fingerprint:
         raise StoreError(
-            f"the store {str(path)!r} was replaced since it was read "
+            f"the store {str(place)!r} was replaced since it was read "
             f"({fingerprint[:8]} then, {found[:8]} now); read it again"
         )
     return array
 
 
-def _stamp(path):
+def _open(place, stored, mode):
+    return zarr.open_array(place.zarr(writable=mode == "r+"), path=stored.name, mode=mode)
+
+
+def _stamp(place):
     """Return what changes when another store takes the place of this one."""
+    now = time.monotonic()
+    asked, known = _stamps.get(place, (-TRUSTED_S, None))
+    if known is not None and not isinstance(place, Directory) and now - asked < TRUSTED_S:
+        return known
     try:
-        status = os.stat(ledger.header_path(path))
+        stamp = place.stamp(ledger.HEADER)
     except OSError:
-        ledger.read_header(path)  # says what is there instead
+        ledger.read_header(place)  # says what is there instead
         raise
-    return status.st_ino, status.st_mtime_ns
+    _stamps[place] = (now, stamp)
+    return stamp
 
 
-def shard_path(path: Path, array: zarr.Array, layout: Layout, at: tuple[Stored, Block]) -> Path:
-    """Return the file that holds the shard of one variable and block."""
+def shard_key(array: zarr.Array, layout: Layout, at: tuple[Stored, Block]) -> str:
+    """Return the key of the shard of one variable and block."""
     stored, block = at
-    return path / stored.name / array.metadata.encode_chunk_key(layout.place(stored, block))
+    return f"{stored.name}/{array.metadata.encode_chunk_key(layout.place(stored, block))}"
 
 
 def write_codes(
-    path: Path, array: zarr.Array, codes: np.ndarray, layout: Layout, at: tuple[Stored, Block]
+    place: Place, array: zarr.Array, codes: np.ndarray, layout: Layout, at: tuple[Stored, Block]
 ) -> None:
     """Write the shard of one block, whatever was there; none where no pixel holds a value."""
     stored, block = at
     if stored.is_blank(codes):
-        shard_path(path, array, layout, at).unlink(missing_ok=True)
+        place.delete(shard_key(array, layout, at))
         return
     selection = layout.selection(stored, block)
     try:
         array[selection] = codes
     except (ValueError, RuntimeError):
         # A shard at the image's border is merged with what is there, and that is damaged.
-        shard_path(path, array, layout, at).unlink(missing_ok=True)
+        place.delete(shard_key(array, layout, at))
         array[selection] = codes

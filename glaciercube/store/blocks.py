@@ -1,24 +1,40 @@
 """The blocks of a store as one lazy computation: one Dask task each, which writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import xxhash
+from dask.highlevelgraph import HighLevelGraph
+from dask.layers import ArrayValuesDep
+from dask.optimization import cull
 
 from glaciercube import schema
 from glaciercube.errors import StoreError
 from glaciercube.store import arrays, ledger
 from glaciercube.store.layout import Block, Layout
+from glaciercube.store.places import Place
 from glaciercube.store.planning import Plan
+
+CELL = np.dtype(
+    [
+        ("time", np.int64),
+        ("row", np.int64),
+        ("column", np.int64),
+        ("made_of", "U32"),
+        ("date", "U32"),
+    ]
+)
+"""What a task knows of its block: where its date lies on disk (-1 if it has none), its place,
+what it is made of, its date."""
 
 
 class DiskError(StoreError):
-    """The store's directory cannot be written; no other block would fare better."""
+    """The store cannot be written; no other block would fare better."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,9 @@ class Lattice:
     temporal: bool
     """Whether these are the blocks of the variables with time."""
 
+    index: Callable[[int], int]
+    """Index in the dataset of a date on disk."""
+
     def holds(self, block: Block) -> bool:
         """Say whether a block is of this kind."""
         return (block.time is not None) == self.temporal
@@ -36,31 +55,50 @@ class Lattice:
     def key(self, block: Block) -> tuple[str | int, ...]:
         """Return the name of the task that writes a block."""
         middle = (0,) * (self.array.ndim - 3)
-        return (self.array.name, block.time or 0, *middle, block.row, block.column)
+        first = 0 if block.time is None else self.index(block.time)
+        return (self.array.name, first, *middle, block.row, block.column)
+
+
+class Work:
+    """The tasks that write some blocks, made once, of which parts can be run.
+
+    What two variables of a block share is computed once.
+    """
+
+    def __init__(self, lattices: Sequence[Lattice], blocks: Sequence[Block]):
+        """Take the lattices that hold the blocks, and the blocks."""
+        self._lattices = lattices
+        graph = HighLevelGraph.merge(*(one.array.__dask_graph__() for one in lattices))
+        keys = [self.key(block) for block in blocks]
+        self._graph = dict(da.Array.__dask_optimize__(graph, keys)) if keys else {}
+
+    def key(self, block: Block) -> tuple[str | int, ...]:
+        """Return the name of the task that writes a block."""
+        return next(one.key(block) for one in self._lattices if one.holds(block))
+
+    def part(self, blocks: Sequence[Block]) -> "Part":
+        """Return some blocks as a Dask collection."""
+        keys = [self.key(block) for block in blocks]
+        return Part(cull(self._graph, keys)[0], keys)
+
+    def size(self, blocks: Sequence[Block]) -> int:
+        """Return the number of tasks that some blocks need."""
+        return len(cull(self._graph, [self.key(block) for block in blocks])[0])
 
 
 class Part:
-    """Some blocks of a lattice, as a Dask collection: only they, and what they need, are run.
+    """Some blocks as a Dask collection: only they, and what they need, are run."""
 
-    Dask merges the graphs of all parts that it is given before it optimises them, so what
-    two variables of a block share is computed once.
-    """
-
-    __dask_optimize__ = staticmethod(da.Array.__dask_optimize__)
     __dask_scheduler__ = staticmethod(da.Array.__dask_scheduler__)
+    __dask_optimize__ = None  # the tasks are optimised already
 
-    def __init__(self, lattice: Lattice, blocks: Sequence[Block]):
-        """Take the blocks that the lattice holds."""
-        self.lattice = lattice
-        self.keys = [lattice.key(block) for block in blocks if lattice.holds(block)]
+    def __init__(self, graph: dict[Any, Any], keys: list[tuple[str | int, ...]]):
+        """Take tasks, and the names of those whose results count."""
+        self.graph, self.keys = graph, keys
 
     def __dask_graph__(self):
-        """Return the graph of the whole lattice; Dask cuts it to the keys."""
-        return self.lattice.array.__dask_graph__()
-
-    def __dask_layers__(self):
-        """Return the last layer of the graph."""
-        return self.lattice.array.__dask_layers__()
+        """Return the tasks."""
+        return self.graph
 
     def __dask_keys__(self):
         """Return the names of the tasks to run."""
@@ -71,7 +109,9 @@ class Part:
         return list, ()
 
 
-def lattice_of(plan: Plan, place: Path, temporal: bool) -> Lattice:
+def lattice_of(
+    plan: Plan, place: Place, temporal: bool, made_of: Callable[[Block], str]
+) -> Lattice:
     """Return the lattice of the blocks with time, or of those without.
 
     Bands and categories are whole within a block. They stay dimensions of the result, of
@@ -83,24 +123,23 @@ def lattice_of(plan: Plan, place: Path, temporal: bool) -> Lattice:
         dim for stored in variables for dim in stored.dims if dim not in ("time", "y", "x")
     )
     dims = ("time", *middle, "y", "x")
-    inputs: list[Any] = [_numbers(layout, temporal), ("time", "y", "x")]
+    inputs: list[Any] = [_cells(plan, temporal, made_of), ("time", "y", "x")]
     for stored in variables:
         inputs += [_lazy(plan.dataset[stored.name], layout), stored.dims]
     array = da.blockwise(
         write_block,
         dims,
         *inputs,
-        name=f"write-{uuid4().hex}",  # never the same: two writes must not share their tasks
-        dtype=np.int64,
-        meta=np.empty((0,) * len(dims), np.int64),
+        name=f"write-{place.name}-{uuid4().hex}",  # two writes must not share their tasks
+        dtype=object,
+        meta=np.empty((0,) * len(dims), object),
         concatenate=True,
         align_arrays=False,
         place=place,
         layout=layout,
-        temporal=temporal,
         fingerprint=plan.header.fingerprint,
     )
-    return Lattice(array, temporal)
+    return Lattice(array, temporal, plan.index)
 
 
 def _lazy(variable, layout):
@@ -112,40 +151,42 @@ def _lazy(variable, layout):
     return da.from_array(np.asarray(variable.data), chunks=chunks)
 
 
-def _numbers(layout, temporal):
-    """Return a lazy array that holds each block's place in the lattice."""
-    counts = layout.counts(temporal)
-    return da.map_blocks(
-        _number,
-        counts=counts,
-        chunks=tuple((1,) * count for count in counts),
-        dtype=np.int64,
-        meta=np.empty((0, 0, 0), np.int64),
-    )
+def _cells(plan, temporal, made_of):
+    """Return what each task knows of its block.
 
-
-def _number(counts, block_id=None):
-    return np.ravel_multi_index(block_id, counts)
+    Its dates are those of the dataset, in its order; dates that the store does not have stay
+    without a block.
+    """
+    layout = plan.header.layout
+    times = len(plan.times) if temporal else 1
+    cells = np.zeros((times, *layout.counts(temporal)[1:]), CELL)
+    for block in layout.blocks(temporal):
+        if block.time is not None and plan.header.times[block.time] not in plan.times:
+            continue
+        first = 0 if block.time is None else plan.index(block.time)
+        slot = -1 if block.time is None else block.time
+        date = "" if block.time is None else plan.header.times[block.time]
+        made = made_of(block)
+        cells[first, block.row, block.column] = (slot, block.row, block.column, made, date)
+    return ArrayValuesDep(tuple((1,) * size for size in cells.shape), cells)
 
 
 def write_block(
-    number: int, *values: np.ndarray, place: Path, layout: Layout, temporal: bool, fingerprint: str
-) -> int:
-    """Write one block and then its record; return how many values were clipped.
+    cell: np.void, *values: np.ndarray, place: Place, layout: Layout, fingerprint: str
+) -> Any:
+    """Write one block and then its record; return what the place needs to commit it.
 
     Parameters
     ----------
-    number : int
-        Of the block in its lattice.
+    cell : record of type CELL
+        Which block it is.
     *values : array
         Of each variable with time (or without), in the order of the layout.
-    place : Path
-        The store.
+    place : Place
+        To write to.
     layout : Layout
-    temporal : bool
-        Whether these are the variables with time.
     fingerprint : str
-        Of the dataset.
+        Of the store.
 
     Raises
     ------
@@ -154,12 +195,33 @@ def write_block(
     DiskError
         If the store cannot be written.
     """
-    block = layout.block_at(
-        tuple(int(i) for i in np.unravel_index(number, layout.counts(temporal))), temporal
-    )
+    time = None if cell["time"] < 0 else int(cell["time"])
+    block = Block(int(cell["row"]), int(cell["column"]), time=time)
+    started = perf_counter()
+    try:
+        if ledger.read_record(place, block) is not None:
+            ledger.forget(place, [block])  # what it says does not hold while the block is written
+        record = _write_values(block, values, place, layout, fingerprint)
+        done = ledger.Record(
+            **record,
+            fingerprint=str(cell["made_of"]),
+            date=str(cell["date"]),
+            seconds=round(perf_counter() - started, 6),
+        )
+        ledger.write_record(place, block, done)
+        ledger.forget(place, [block], failed=True)
+    except StoreError:
+        raise
+    except OSError as error:
+        raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
+    return place.token()
+
+
+def _write_values(block, values, place, layout, fingerprint):
+    """Write the shards of a block; return what its record says of them."""
     digest = xxhash.xxh3_128()
     blank, clipped, unread = True, 0, 0
-    for stored, given in zip(layout.of(temporal), values, strict=True):
+    for stored, given in zip(layout.of(block.time is not None), values, strict=True):
         if given.shape != (wanted := layout.block_shape(stored, block)):
             raise StoreError(f"{stored.name!r} was to be {wanted} and was computed {given.shape}")
         codes, beyond = stored.encode(given)
@@ -168,20 +230,7 @@ def write_block(
             unread = int(np.count_nonzero(given))
         blank = blank and stored.is_blank(codes)
         digest.update(codes.data)
-        try:
-            array = arrays.array_of(place, stored.name, fingerprint, mode="r+")
-            arrays.write_codes(place, array, codes, layout, (stored, block))
-        except OSError as error:
-            raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
-    record = ledger.Record(
-        state="empty" if blank else "done",
-        checksum=digest.hexdigest(),
-        fingerprint=fingerprint,
-        clipped=clipped,
-        unread=unread,
-    )
-    try:
-        ledger.write_record(place, block, record)
-    except OSError as error:
-        raise DiskError(f"the store {str(place)!r} cannot be written: {error}") from error
-    return clipped
+        array = arrays.array_of(place, stored, fingerprint, mode="r+")
+        arrays.write_codes(place, array, codes, layout, (stored, block))
+    state = "empty" if blank else "done"
+    return {"state": state, "checksum": digest.hexdigest(), "clipped": clipped, "unread": unread}

@@ -11,11 +11,11 @@ import numpy as np
 from glaciercube import radiometry, schema
 from glaciercube.windows import Window
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Of the files on disk; a newer one is refused by name."""
 
 ALGORITHM_VERSION = 1
-"""Of the numbers on disk; part of the fingerprint of every store."""
+"""Of the numbers on disk; raised by hand, and part of the fingerprint of every store."""
 
 BLOCK = 1024
 """Rows and columns of a block where the data say nothing."""
@@ -271,14 +271,14 @@ def stored_variable(name: str, dims: tuple[str, ...], shape: tuple[int, ...], dt
     )
 
 
-def layout_of(identity: Mapping[str, Any]) -> Layout:
-    """Return the layout that a store's identity describes."""
+def layout_of(identity: Mapping[str, Any], times: int) -> Layout:
+    """Return the layout that a store's identity describes, with a number of dates."""
     rows, columns = identity["grid"]["shape"]
-    sizes = {"time": len(identity["time"]), "y": rows, "x": columns}
+    sizes = {"time": times, "y": rows, "x": columns}
     sizes |= {dim: len(labels) for dim, labels in identity["labels"].items()}
     block_rows, block_columns = identity["block"]
     return Layout(
-        times=len(identity["time"]),
+        times=times,
         rows=rows,
         columns=columns,
         block=(block_rows, block_columns),

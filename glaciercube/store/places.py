@@ -1,9 +1,12 @@
 """Where a store lies: one small interface, and the directory of a file system behind it."""
 
+import errno
 import os
 import re
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +23,7 @@ REMOTE = ("s3://", "gs://", "gcs://", "az://", "abfs://", "memory://")
 ICECHUNK = "icechunk+"
 """Beginning of the address of an Icechunk repository: icechunk+file:///..., icechunk+s3://..."""
 
-_KEY = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+_KEY = re.compile(r"[\w.-]+(/[\w.-]+)*")
 
 
 class Place(ABC):
@@ -35,6 +38,9 @@ class Place(ABC):
 
     consolidates: bool = True
     """Whether readers see what the consolidated metadata say, and not before."""
+
+    shared: bool = True
+    """Whether all objects of this address see the same; False for a branch of a transaction."""
 
     @abstractmethod
     def zarr(self, *, writable: bool = False) -> Store:
@@ -60,6 +66,10 @@ class Place(ABC):
     def names(self, folder: str) -> Iterator[str]:
         """Return the names of the keys directly in a folder, in any order."""
 
+    def keys(self) -> Iterator[str]:
+        """Return all keys, in any order; none where only Zarr knows them."""
+        return iter(())
+
     @abstractmethod
     def stamp(self, key: str) -> Hashable:
         """Return what changes when a key is written again; FileNotFoundError if there is none."""
@@ -83,23 +93,32 @@ class Place(ABC):
         """Make what the tasks of `writing` wrote seen by others; at once where it is already."""
         return
 
-    def replace(self, new: "Place") -> None:
-        """Let a complete new store take the place of this one.
+    @contextmanager
+    def making(self) -> Iterator["Place"]:
+        """Give a place in which to make an empty store, which then stands in this one."""
+        yield self
+
+    def beside(self, mark: str) -> "Place":
+        """Return the place of an unfinished store that is to replace this one.
 
         Raises
         ------
         StoreError
-            If the place cannot do this.
+            If a store at such a place cannot be replaced in one step.
         """
         raise StoreError(
             f"{self.uri} cannot be replaced in one step, as a directory can; write to another "
             "address, and remove this one when the new store is complete"
         )
 
-    def beside(self, name: str) -> "Place":
-        """Return the place of an unfinished store that is to replace this one."""
-        self.replace(self)
-        raise AssertionError("replace raises where there is no place beside")
+    def replace(self, new: "Place") -> None:
+        """Let a complete store that grew `beside` this one take its place."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str | Path:
+        """Address as a user writes it."""
+        return self.uri
 
     @property
     def name(self) -> str:
@@ -179,6 +198,10 @@ class Directory(Place):
             os.link(draft, target)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            return _create(target, content)  # a file system without hard links
         finally:
             draft.unlink(missing_ok=True)
         return True
@@ -212,6 +235,12 @@ class Directory(Place):
         except (FileNotFoundError, NotADirectoryError):
             return
 
+    def keys(self) -> Iterator[str]:
+        """Return all files."""
+        for folder, _, names in os.walk(self.path):
+            inside = Path(folder).relative_to(self.path)
+            yield from ((inside / name).as_posix() for name in names)
+
     def stamp(self, key: str) -> Hashable:
         """Return the file's number and when it was written."""
         status = os.stat(self.file(key))
@@ -220,6 +249,49 @@ class Directory(Place):
     def exists(self) -> bool:
         """Say whether there is a file or directory of this name."""
         return self.path.exists()
+
+    @contextmanager
+    def making(self) -> Iterator[Place]:
+        """Give a hidden directory beside this one, which is renamed when it is made."""
+        draft = self.path.with_name(f".{self.path.name}.{uuid4().hex}.draft")
+        try:
+            draft.mkdir(parents=True)
+            yield Directory(draft)
+            os.rename(draft, self.path)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def beside(self, mark: str) -> Place:
+        """Return the hidden directory of an unfinished store that is to replace this one."""
+        return Directory(self.path.with_name(f".{self.path.name}.{mark}.new"))
+
+    def replace(self, new: Place) -> None:
+        """Let a complete store that grew `beside` this one take its place."""
+        old = self.path.with_name(f".{self.path.name}.{uuid4().hex}.old")
+        try:
+            if self.path.exists():
+                os.rename(self.path, old)
+            os.rename(new.uri, self.path)
+        except OSError as error:
+            raise StoreError(
+                f"the new store {new.uri!r} is complete but cannot replace {self.uri!r}: {error}"
+            ) from error
+        shutil.rmtree(old, ignore_errors=True)
+
+    @property
+    def address(self) -> str | Path:
+        """The path."""
+        return self.path
+
+
+def _create(target, content):
+    """Write a file that must not exist; return whether it was written."""
+    try:
+        with open(target, "xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
 
 
 def place_of(path: str | os.PathLike | Place) -> Place:

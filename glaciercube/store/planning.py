@@ -1,9 +1,9 @@
 """A dataset seen as a store to be: checked, cut into blocks and fingerprinted."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import dask.array as da
@@ -15,8 +15,9 @@ from odc.geo.xr import xr_coords
 
 from glaciercube import grid, schema
 from glaciercube.errors import SchemaError
-from glaciercube.store.layout import ALGORITHM_VERSION, BLOCK, stored_variable
-from glaciercube.store.ledger import Header
+from glaciercube.store.layout import ALGORITHM_VERSION, BLOCK, Block, stored_variable
+from glaciercube.store.ledger import Header, is_name
+from glaciercube.store.lineage import Lineage, fingerprint, lineage_of
 
 KINDS = "biuf"
 """Kinds of data type that a store holds: bool, integers and floats."""
@@ -31,6 +32,73 @@ class Plan:
 
     geobox: GeoBox
     header: Header
+    """Of the store; its dates are those on disk, in their order there."""
+
+    lineages: Mapping[str, Lineage]
+    """Of what variables are made, where it is known."""
+
+    content: Mapping[str, str]
+    """Names of the arrays of the other variables."""
+
+    @cached_property
+    def times(self) -> tuple[str, ...]:
+        """Dates of the dataset, in its order."""
+        return _times_of(self.dataset)
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """How to make the dataset again; empty if there is no one way."""
+        found = {json.dumps(one.recipe, sort_keys=True): one.recipe for one in self._recipes}
+        whole = [recipe for recipe in found.values() if recipe.get("verb") != "read"]
+        candidates = whole or list(found.values())
+        return candidates[0] if len(candidates) == 1 and not self.content else {}
+
+    @property
+    def _recipes(self):
+        return [lineage for lineage in self.lineages.values() if lineage.recipe]
+
+    def at(self, header: Header) -> "Plan":
+        """Return the plan for a store that has a header of its own, and dates in its order."""
+        return replace(self, header=header)
+
+    def index(self, slot: int) -> int:
+        """Return the index in the dataset of a date on disk."""
+        return self._indices[self.header.times[slot]]
+
+    @cached_property
+    def _indices(self):
+        return {time: index for index, time in enumerate(self.times)}
+
+    def fingerprints(self) -> Callable[[Block], str]:
+        """Return a function that gives the fingerprint of what a block is made of."""
+        layout = self.header.layout
+        for lineage in self.lineages.values():
+            refresh = getattr(lineage.inputs, "refresh", None)
+            if refresh is not None:
+                refresh()
+        recipe = fingerprint(json.dumps(self.header.identity, sort_keys=True))
+        moments = [np.datetime64(time, "ns") for time in self.header.times]
+        names = {
+            temporal: sorted(stored.name for stored in layout.of(temporal))
+            for temporal in (False, True)
+        }
+
+        def of(block: Block) -> str:
+            temporal = block.time is not None
+            time = None if block.time is None else moments[block.time]
+            window, known = layout.window(block), {}
+            parts = [recipe, str(time), str(window)]
+            for name in names[temporal]:
+                lineage = self.lineages.get(name)
+                if lineage is None:
+                    parts.append(self.content[name])
+                    continue
+                if id(lineage.inputs) not in known:
+                    known[id(lineage.inputs)] = lineage.inputs.of(time, window)
+                parts.append(known[id(lineage.inputs)])
+            return fingerprint(*parts)
+
+        return of
 
 
 def plan_of(dataset: xr.Dataset) -> Plan:
@@ -54,45 +122,102 @@ def plan_of(dataset: xr.Dataset) -> Plan:
     ]
     if problems:
         raise SchemaError("the dataset cannot be stored:\n  " + "\n  ".join(problems))
-    identity = _identity(dataset, geobox)
-    fingerprint = hashlib.blake2b(
-        json.dumps(identity, sort_keys=True).encode(), digest_size=16
-    ).hexdigest()
+    lineages = _lineages(dataset)
+    content = {
+        str(name): _content(variable)
+        for name, variable in dataset.data_vars.items()
+        if name not in lineages
+    }
+    identity = _identity(dataset, geobox, lineages)
+    times = _times_of(dataset)
+    whole = json.dumps([identity, content, times], sort_keys=True)
+    header = Header(fingerprint=fingerprint(whole), identity=identity, content=content, times=times)
     return Plan(
         dataset=_clean(dataset, geobox),
         geobox=geobox,
-        header=Header(fingerprint=fingerprint, identity=identity),
+        header=header,
+        lineages=lineages,
+        content=content,
     )
 
 
-def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return, in words, in what the identity of a store differs from the one wanted."""
+def _lineages(dataset):
+    found = {str(name): lineage_of(variable) for name, variable in dataset.data_vars.items()}
+    return {name: lineage for name, lineage in found.items() if lineage is not None}
+
+
+def _content(variable):
+    lazy = isinstance(variable.data, da.Array)
+    return variable.data.name if lazy else tokenize(np.asarray(variable.data))
+
+
+def _times_of(dataset):
+    times = dataset["time"].values.astype("datetime64[ns]") if "time" in dataset.dims else []
+    return tuple(str(time) for time in times)
+
+
+def differences(stored: Header, wanted: Header) -> list[str]:
+    """Return, in words, in what a store differs from the one wanted, dates apart."""
+    have, want = stored.identity, wanted.identity
     found = [
-        f"{key} is {stored[key]!r} in the store, {wanted[key]!r} in the dataset"
+        f"{key} is {have[key]!r} in the store, {want[key]!r} in the dataset"
         for key in ("sensor", "level", "block", "labels", "algorithm")
-        if stored[key] != wanted[key]
+        if have[key] != want[key]
     ]
-    if stored["grid"] != wanted["grid"]:
+    if have["grid"] != want["grid"]:
         found.append(
-            f"the grid is {stored['grid']['text']} in the store, {wanted['grid']['text']} "
+            f"the grid is {have['grid']['text']} in the store, {want['grid']['text']} "
             "in the dataset"
         )
-    if stored["time"] != wanted["time"]:
-        found.append(f"the store has {_span(stored['time'])}, the dataset {_span(wanted['time'])}")
-    have, want = stored["variables"], wanted["variables"]
+    return found + list(_variable_differences(have["variables"], want["variables"]))
+
+
+def _variable_differences(have, want):
     if set(have) != set(want):
-        found.append(f"the store has the variables {list(have)}, the dataset {list(want)}")
-    for name in have.keys() & want.keys():
-        if have[name] != want[name]:
-            what = [key for key in want[name] if have[name].get(key) != want[name][key]]
-            found.append(f"{name!r} differs in {' and '.join(what)}")
-    return found
+        yield f"the store has the variables {list(have)}, the dataset {list(want)}"
+    told = set()
+    for name in [name for name in want if name in have and have[name] != want[name]]:
+        what = [key for key in want[name] if have[name].get(key) != want[name][key]]
+        if what != ["parameters"]:
+            yield f"{name!r} differs in {' and '.join(what)}"
+            continue
+        line = "; ".join(_changes(have[name]["parameters"], want[name]["parameters"]))
+        if line not in told:  # variables that are made together differ together
+            told.add(line)
+            yield f"{name!r} was made with other parameters: {line}"
+
+
+def _changes(have, want):
+    if have is None or want is None:
+        yield "what it is made of is known of one only"
+        return
+    for key in sorted({*have, *want}):
+        if have.get(key) != want.get(key):
+            yield f"{key} {have.get(key)!r} in the store, {want.get(key)!r} in the dataset"
+
+
+def content_differences(stored: Header, plan: Plan) -> list[str]:
+    """Return which variables, that count as a whole, are other arrays than the store's."""
+    return [
+        f"{name!r} differs in content"
+        for name in stored.content
+        if plan.content.get(name) != stored.content[name]
+    ]
+
+
+def time_differences(stored: Header, plan: Plan) -> list[str]:
+    """Return in what dates a store differs from a dataset; their order does not matter."""
+    if set(stored.times) == set(plan.times):
+        return []
+    added = len(set(plan.times) - set(stored.times))
+    hint = f" ({added} of them new: append(cube, path) adds dates)" if added else ""
+    return [f"the store has {_span(stored.times)}, the dataset {_span(plan.times)}{hint}"]
 
 
 def _span(times):
     if not times:
         return "no dates"
-    return f"{len(times)} dates from {times[0][:10]} to {times[-1][:10]}"
+    return f"{len(times)} dates from {min(times)[:10]} to {max(times)[:10]}"
 
 
 def _name_problems(dataset):
@@ -104,6 +229,8 @@ def _name_problems(dataset):
             yield f"{name!r} has dims {variable.dims}, needs (time, ..., y, x) or (..., y, x)"
         elif variable.dtype.kind not in KINDS:
             yield f"{name!r} has dtype {variable.dtype}, needs bool, an integer or a float"
+        elif not is_name(str(name)):
+            yield f"{name!r} is no name of a folder: use letters, digits and _, a letter first"
         if 0 in variable.shape:
             yield f"{name!r} is empty: its shape is {variable.shape}"
 
@@ -154,13 +281,12 @@ def _plain(value):
     raise TypeError
 
 
-def _identity(dataset, geobox):
+def _identity(dataset, geobox, lineages):
     labels = {
         str(dim): dataset[dim].values.tolist() if dim in dataset.coords else list(range(size))
         for dim, size in dataset.sizes.items()
         if dim not in ("time", "y", "x")
     }
-    times = dataset["time"].values.astype("datetime64[ns]") if "time" in dataset.dims else []
     return {
         "algorithm": ALGORITHM_VERSION,
         "sensor": dataset.attrs.get("sensor"),
@@ -171,11 +297,10 @@ def _identity(dataset, geobox):
             "transform": [float(value) for value in tuple(geobox.affine)[:6]],
             "shape": [geobox.shape.y, geobox.shape.x],
         },
-        "time": [str(time) for time in times],
         "labels": labels,
         "block": [_block_size(dataset, "y"), _block_size(dataset, "x")],
         "variables": {
-            str(name): _variable_identity(str(name), variable)
+            str(name): _variable_identity(str(name), variable, lineages.get(str(name)))
             for name, variable in dataset.data_vars.items()
         },
     }
@@ -190,9 +315,8 @@ def _block_size(dataset, dim):
     return int(sizes[0]) if sizes else min(BLOCK, dataset.sizes[dim])
 
 
-def _variable_identity(name, variable):
+def _variable_identity(name, variable, lineage):
     stored = stored_variable(name, variable.dims, variable.shape, variable.dtype)
-    lazy = isinstance(variable.data, da.Array)
     return {
         "dims": list(stored.dims),
         "dtype": stored.dtype,
@@ -200,8 +324,13 @@ def _variable_identity(name, variable):
         "fill": stored.fill,
         "scale_factor": stored.scale_factor,
         "add_offset": stored.add_offset,
-        "content": variable.data.name if lazy else tokenize(np.asarray(variable.data)),
+        "parameters": None if lineage is None else _plain_json(lineage.parameters),
     }
+
+
+def _plain_json(parameters):
+    """Return parameters as they come back from JSON: tuples as lists, keys as text."""
+    return json.loads(json.dumps(parameters, default=_plain))
 
 
 def _clean(dataset, geobox):

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from warnings import warn
 
@@ -17,7 +16,11 @@ from odc.geo.xr import xr_coords
 from glaciercube import grid
 from glaciercube.errors import GlacierCubeWarning, GridError, StoreError
 from glaciercube.store import arrays, ledger
+from glaciercube.store.inputs import StoreInputs
 from glaciercube.store.layout import Layout
+from glaciercube.store.ledger import Header
+from glaciercube.store.lineage import LINEAGE, Lineage, fingerprint
+from glaciercube.store.places import Place, place_of
 from glaciercube.store.template import OWN_ATTRIBUTES
 from glaciercube.windows import Window
 
@@ -34,12 +37,12 @@ class Source:
     fingerprint: str
     """Of the store."""
 
-    records: int
-    """Blocks that were done when it was read: an array of an incomplete store is another one."""
+    state: str
+    """What was done when it was read: an array of an incomplete store is another one."""
 
     layout: Layout
     times: tuple[int, ...] | None
-    """Indices of its dates in the store; None if it has no time."""
+    """Where its dates lie in the store; None if it has no time."""
 
     labels: tuple[int, ...] | None
     """Indices of its bands or categories in the store; None if it has none."""
@@ -53,7 +56,7 @@ class Source:
             "glaciercube.Source",
             self.variable,
             self.fingerprint,
-            self.records,
+            self.state,
             self.times,
             self.labels,
             (self.window.y0, self.window.y1, self.window.x0, self.window.x1),
@@ -101,7 +104,7 @@ class Source:
         }
         if self.times is not None:
             where["time"] = self.times[time_index]
-        array = arrays.array_of(Path(self.path), self.variable, self.fingerprint)
+        array = arrays.array_of(place_of(self.path), stored, self.fingerprint)
         codes = np.asarray(array[tuple(where.get(dim, slice(None)) for dim in stored.dims)])
         if self.labels is not None and self.labels != tuple(range(codes.shape[0])):
             codes = codes[list(self.labels)]
@@ -135,7 +138,7 @@ def source_of(array: xr.DataArray) -> Source | None:
 
 
 def read(
-    path: str | os.PathLike,
+    path: str | os.PathLike | Place,
     *,
     area: Any = None,
     time: Any = None,
@@ -157,8 +160,8 @@ def read(
     Returns
     -------
     Dataset
-        As it was written: reflectance and probability float32, masks bool, codes uint8.
-        Its chunks are the store's blocks, cut to the area.
+        As it was written: reflectance and probability float32, masks bool, codes uint8, its
+        dates in the order of time. Its chunks are the store's blocks, cut to the area.
 
     Raises
     ------
@@ -172,9 +175,9 @@ def read(
     GlacierCubeWarning
         If the store is incomplete: the missing blocks read as no value.
     """
-    place = Path(os.path.abspath(path))
+    place = place_of(path)
     header = ledger.read_header(place)
-    records = _count(place, header)
+    state = f"{_count(place, header)}.{ledger.revision(place)}"
     whole = open_template(place)
     window = _window(header, area)
     times = _times(whole, time)
@@ -186,20 +189,21 @@ def read(
     for stored in header.layout.variables:
         middle = [dim for dim in stored.dims if dim not in ("time", "y", "x")]
         source = Source(
-            path=str(place),
+            path=place.uri,
             variable=stored.name,
             fingerprint=header.fingerprint,
-            records=records,
+            state=state,
             layout=header.layout,
             times=tuple(times) if stored.temporal else None,
             labels=_positions(whole, middle[0], labels) if middle else None,
             window=window,
         )
-        variables[stored.name] = _variable(source, _own(whole[stored.name].attrs, stored))
+        attrs = _own(whole[stored.name].attrs, stored)
+        variables[stored.name] = _variable(source, attrs, header)
     return xr.Dataset(variables, coords=cut.coords, attrs=_own(whole.attrs))
 
 
-def _variable(source, attrs):
+def _variable(source, attrs, header: Header):
     stored = source.layout.stored(source.variable)
     data = da.map_blocks(
         load_block,
@@ -209,7 +213,16 @@ def _variable(source, attrs):
         dtype=stored.dtype,
         meta=np.empty((0,) * len(stored.dims), stored.dtype),
     )
-    encoding = {"grid_mapping": "spatial_ref", SOURCE: source}
+    lineage = Lineage(
+        name=source.name,
+        parameters={
+            "store": fingerprint(str(sorted(header.identity.items()))),
+            "variable": source.variable,
+            "labels": source.labels,
+        },
+        inputs=StoreInputs((source,)),
+    )
+    encoding = {"grid_mapping": "spatial_ref", SOURCE: source, LINEAGE: lineage}
     return xr.Variable(stored.dims, data, attrs, encoding)
 
 
@@ -225,7 +238,7 @@ def load_block(source: Source, block_id: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def _count(place, header):
-    records = ledger.count_records(place)
+    records = ledger.count_records(place, header)
     expected = len(header.layout.all_blocks())
     if records < expected:
         warn(
@@ -237,13 +250,16 @@ def _count(place, header):
     return records
 
 
-def open_template(place):
-    """Return the store's coordinates and attributes; its variables stay untouched."""
+def open_template(place: Place) -> xr.Dataset:
+    """Return the store's coordinates and attributes; its variables stay untouched.
+
+    Dates are in the order of their arrival.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         whole = xr.open_zarr(
-            place, chunks=None, decode_coords="all", mask_and_scale=False, consolidated=True,
-            decode_times=False,
+            place.zarr(), chunks=None, decode_coords="all", mask_and_scale=False,
+            consolidated=place.consolidates, decode_times=False,
         )  # fmt: skip
     # Only coordinates are moments; a variable in days keeps its numbers.
     moments = xr.decode_cf(whole.coords.to_dataset(), mask_and_scale=False).coords
@@ -289,13 +305,18 @@ def _window(header, area):
 
 
 def _times(whole, time):
-    """Return the indices of the dates asked for, in the store's order."""
+    """Return where the dates asked for lie in the store, in the order of time."""
     if "time" not in whole.dims:
         return []
     numbers = xr.DataArray(np.arange(whole.sizes["time"]), coords={"time": whole["time"]})
+    numbers = numbers.sortby("time")
+    if not numbers.size:
+        raise StoreError(
+            "the store has no complete date yet; append the same cube again to complete one"
+        )
     if time is None:
         return numbers.values.tolist()
-    index = whole.indexes["time"]
+    index = numbers.indexes["time"]
     span = f"{len(index)} dates from {index[0]} to {index[-1]}"
     try:
         chosen = np.atleast_1d(numbers.sel(time=time).values)
@@ -303,7 +324,8 @@ def _times(whole, time):
         raise StoreError(f"the store has no time {time!r}; it has {span}") from error
     if not chosen.size:
         raise StoreError(f"the store has no dates in {time!r}; it has {span}")
-    return np.unique(chosen).tolist()
+    wanted = set(chosen.tolist())
+    return [number for number in numbers.values.tolist() if number in wanted]
 
 
 def _labels(whole, bands):

@@ -1,21 +1,20 @@
 """An empty store: every array, coordinate and attribute in place, and no block written."""
 
-import os
-import shutil
-import warnings
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
-from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+import zarr
 from odc.geo.geobox import GeoBox
 from zarr.codecs import BloscCodec
 
 from glaciercube.errors import StoreError
-from glaciercube.store import ledger
+from glaciercube.store import dates, ledger
 from glaciercube.store.layout import Layout, Stored
+from glaciercube.store.places import Place
 from glaciercube.store.planning import Plan
 
 CONVENTIONS = (
@@ -66,33 +65,33 @@ def geozarr_attrs(geobox: GeoBox) -> dict[str, Any]:
     }
 
 
-def create(plan: Plan, path: Path) -> None:
-    """Create the empty store of a plan: all of it, or nothing after a crash.
+def create(plan: Plan, place: Place, *, growing: bool = False) -> None:
+    """Create the empty store of a plan: all of it, or nothing that readers take for a store.
 
     Parameters
     ----------
     plan : Plan
-    path : Path
-        Must not exist.
+    place : Place
+        Where there is no store, or one whose making was interrupted.
+    growing : bool
+        Whether readers see no date before it is complete, or all dates from the beginning.
 
     Raises
     ------
     StoreError
-        If the directory cannot be written, or another process has just made the store.
+        If the place cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{uuid4().hex}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_arrays(plan, draft)
-        ledger.write_header(draft, plan.header)
-        os.rename(draft, path)
+        with nullcontext(place) if place.exists() else place.making() as draft:
+            ledger.write_header(draft, plan.header)
+            branch = draft.writing()
+            _write_arrays(plan, branch, growing)
+            draft.commit([branch.token()], "an empty store")
     except OSError as error:
-        raise StoreError(f"the store {str(path)!r} cannot be created: {error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        raise StoreError(f"the store {str(place)!r} cannot be created: {error}") from error
 
 
-def _write_arrays(plan, draft):
+def _write_arrays(plan, place, growing):
     layout = plan.header.layout
     own = geozarr_attrs(plan.geobox)
     empty = plan.dataset.assign(
@@ -106,25 +105,53 @@ def _write_arrays(plan, draft):
         }
     )
     empty = _with_storable_coords(empty).assign_attrs(own)
-    with warnings.catch_warnings():
-        # Zarr 3 says that consolidated metadata are not in its specification yet; they spare
-        # readers the listing of the store.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
+    for stored in layout.variables:
+        empty[stored.name].encoding = encoding_of(stored, layout)
+    if growing:
+        empty.attrs.pop("provenance", None)  # of dates that are not there yet
+    with dates.quiet():
         empty.to_zarr(
-            draft,
-            mode="w-",
+            place.zarr(writable=True),
+            mode="a",  # what an interrupted making left is made again
             compute=False,
             zarr_format=3,
-            consolidated=True,
+            consolidated=False,
             safe_chunks=False,
-            encoding={stored.name: encoding_of(stored, layout) for stored in layout.variables},
         )
+    if growing:
+        _hide_dates(place)
+    dates.consolidate(place)
+
+
+def _hide_dates(place):
+    """Make the time axis empty."""
+    group = zarr.open_group(place.zarr(writable=True), mode="r+", use_consolidated=False)
+    for array in dates.arrays_of(group):
+        array.resize(dates.with_dates(array, 0))
+
+
+def temporal_coords(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the coordinates along time as they are stored: moments in ns, text as text."""
+    found = {}
+    for name, coord in dataset.coords.items():
+        if coord.dims != ("time",):
+            continue
+        values = coord.values
+        if values.dtype.kind == "M":
+            values = values.astype("datetime64[ns]").astype("int64")
+        found[str(name)] = values.astype(object) if values.dtype.kind in "UT" else values
+    return found
+
+
+def attributes_of(plan: Plan) -> Mapping[str, Any]:
+    """Return the attributes of the store itself, as they are stored."""
+    return {**plan.dataset.attrs, **geozarr_attrs(plan.geobox)}
 
 
 def encoding_of(stored: Stored, layout: Layout) -> dict[str, Any]:
     """Return the encoding of a variable for xarray, the CRS link included.
 
-    `to_zarr(encoding=...)` replaces what a variable carries, so the link must be here.
+    It replaces what a variable carries, so the link must be here.
     """
     shards, chunks = layout.shards(stored)
     encoding: dict[str, Any] = {
@@ -156,12 +183,17 @@ def _compressor(stored):
 def _with_storable_coords(dataset: xr.Dataset) -> xr.Dataset:
     """Return text coordinates as variable-length text, the one kind that Zarr 3 specifies.
 
-    Numbers get no `_FillValue`: a coordinate is never missing.
+    Numbers get no `_FillValue`: a coordinate is never missing. Those along time lie in chunks
+    that have room for more.
     """
     out = dataset
     for name, coord in dataset.coords.items():
         if coord.dtype.kind in "UT":
             out = out.assign_coords({name: coord.astype(object)})
-        elif coord.dtype.kind == "f":
-            out[name].encoding["_FillValue"] = None
+        encoding: dict[str, Any] = {"_FillValue": None} if coord.dtype.kind == "f" else {}
+        if coord.dims == ("time",):
+            encoding["chunks"] = (dates.CHUNK,)
+        if coord.dtype.kind == "M":
+            encoding |= dates.ENCODING
+        out[name].encoding.update(encoding)
     return out

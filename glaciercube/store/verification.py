@@ -1,16 +1,26 @@
 """Check a store: what the ledger says against what the files hold."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
+import xarray as xr
 import xxhash
 
-from glaciercube.store import arrays, ledger
+from glaciercube.errors import StoreError
+from glaciercube.store import arrays, claims, ledger, strays, template
+from glaciercube.store.filling import Filling
 from glaciercube.store.layout import Block, Layout
+from glaciercube.store.ledger import Header
+from glaciercube.store.places import Place, place_of
+from glaciercube.store.planning import content_differences, differences, plan_of
 from glaciercube.store.reading import open_template
+from glaciercube.store.writing import State, report_of, require_complete
 
 SOUND, MISSING = "", "missing"
 
@@ -19,15 +29,30 @@ SOUND, MISSING = "", "missing"
 class VerifyReport:
     """What `verify` found."""
 
-    path: Path
+    path: Path | str
     blocks: int
     """Blocks that the store should have."""
 
     missing: tuple[str, ...]
-    """Blocks without a record: not written yet."""
+    """Blocks without a record: not written yet, or failed."""
 
     corrupt: tuple[tuple[str, str], ...]
     """Blocks, or coordinates, that do not hold what was written, and what is wrong."""
+
+    failed: tuple[tuple[str, str], ...] = ()
+    """Those of the missing blocks that were tried and failed, and why."""
+
+    foreign: tuple[str, ...] = ()
+    """Keys that are not of this store: no block, no array and no record of it."""
+
+    unfinished: tuple[str, ...] = ()
+    """Keys of dates that no reader sees: an append was cut off, or is at work."""
+
+    writers: tuple[str, ...] = ()
+    """Processes that say they write the store now."""
+
+    repaired: int = 0
+    """Blocks that were missing or corrupt and have been computed again."""
 
     @property
     def sound(self) -> bool:
@@ -37,13 +62,28 @@ class VerifyReport:
     def __str__(self) -> str:
         """Return the report: one line, and one for each damaged block."""
         head = (
-            f"{self.path.name}: {self.blocks} blocks, {len(self.missing)} missing, "
+            f"{Path(self.path).name}: {self.blocks} blocks, {len(self.missing)} missing, "
             f"{len(self.corrupt)} corrupt"
         )
-        return "\n  ".join([head, *(f"{where}: {cause}" for where, cause in self.corrupt)])
+        more = [
+            f"{len(found)} {what}"
+            for found, what in ((self.foreign, "foreign files"), (self.unfinished, "unfinished"))
+            if found
+        ]
+        if self.repaired:
+            more.append(f"{self.repaired} repaired")
+        wrong = [f"{where}: {cause}" for where, cause in (*self.corrupt, *self.failed)]
+        wrong += [f"foreign: {key}" for key in self.foreign[:10]]
+        wrong += [f"being written by {writer}" for writer in self.writers]
+        return "\n  ".join([", ".join([head, *more]), *wrong])
 
 
-def verify(path: str | os.PathLike, *, forget: bool = False) -> VerifyReport:
+def verify(
+    path: str | os.PathLike | Place,
+    *,
+    forget: bool = False,
+    repair: xr.Dataset | Sequence[xr.Dataset] | None = None,
+) -> VerifyReport:
     """Read every block of a store again and compare it with its checksum.
 
     Parameters
@@ -53,36 +93,127 @@ def verify(path: str | os.PathLike, *, forget: bool = False) -> VerifyReport:
     forget : bool
         Remove the records of corrupt blocks, so that writing the same cube again
         computes them anew.
+    repair : Dataset or several, optional
+        What was written, made again: missing and corrupt blocks are computed from it, and
+        nothing else.
 
     Returns
     -------
     VerifyReport
+        Of the store as it is now.
 
     Raises
     ------
     StoreError
-        If there is no store.
+        If there is no store, or the dataset to repair it from is another cube's.
     """
-    place = Path(os.path.abspath(path))
+    place = place_of(path)
+    repaired = 0
+    if repair is not None:
+        datasets = [repair] if isinstance(repair, xr.Dataset) else list(repair)
+        repaired = sum(mend(dataset, place) for dataset in datasets)
     header = ledger.read_header(place)
+    causes = causes_of(place, header)
+    corrupt = {block: cause for block, cause in causes.items() if cause not in (SOUND, MISSING)}
+    missing = [block for block, cause in causes.items() if cause == MISSING]
+    if forget:
+        ledger.forget(place, corrupt)
+    failed = ledger.records(place, missing, failed=True)
+    found = strays.strays_of(place, header)
+    return VerifyReport(
+        path=place.address,
+        blocks=len(causes),
+        missing=tuple(header.label(block) for block in missing),
+        corrupt=(
+            *coordinate_problems(place, header),
+            *((header.label(block), cause) for block, cause in corrupt.items()),
+        ),
+        failed=tuple((header.label(block), record.cause) for block, record in failed.items()),
+        foreign=found.foreign,
+        unfinished=found.unfinished,
+        writers=tuple(
+            f"process {note.get('process')} on {note.get('machine')} since {note.get('since')}"
+            for note in claims.writers(place)
+        ),
+        repaired=repaired,
+    )
+
+
+def mend(dataset: xr.Dataset, place: Place) -> int:
+    """Compute the missing and corrupt blocks of a store again; return how many.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What was written, made again; blocks of dates that it lacks are left as they are.
+    place : Place
+
+    Raises
+    ------
+    StoreError
+        If the dataset is another cube's, or the store cannot be written.
+    IncompleteWriteError
+        If blocks failed again, after all others are done.
+    """
+    started = perf_counter()
+    plan = plan_of(dataset)
+    header = _header_to_mend(plan, place)
+    plan = plan.at(header)
+    claims.clear(place)
+    causes = causes_of(place, header)
+    wrong = [
+        block
+        for block, cause in causes.items()
+        if cause != SOUND and (block.time is None or header.times[block.time] in plan.times)
+    ]
+    state = State.of(plan, place, wrong, retry_unread=False)
+    state = replace(state, done={}, changed=frozenset())
+    with claims.writing(place, f"mend {state.fingerprint}"):
+        for key in strays.strays_of(place, header).drafts:
+            place.delete(key)
+        filling = Filling(plan, place, wrong, state.made_of)
+        filling.run(progress=False)
+    report = report_of(plan, place, state, filling.failures, started)
+    require_complete(report, filling.failures, place)
+    return len(wrong)
+
+
+def _header_to_mend(plan, place):
+    """Return the header of a store, after its coordinates are as they were written."""
+    try:
+        header = ledger.read_header(place)
+        whole = not coordinate_problems(place, header)
+    except StoreError:
+        header = ledger.read_header(place, times=ledger.dates_of(place) or plan.times)
+        whole = False
+    lines = [*differences(header, plan.header), *content_differences(header, plan)]
+    if lines:
+        raise StoreError(
+            f"{str(place)!r} holds a different cube than the one to repair it from:\n  "
+            + "\n  ".join(lines)
+        )
+    if not whole:
+        lost = sorted(set(header.times) - set(plan.times))
+        if lost:
+            raise StoreError(
+                f"the coordinates of {str(place)!r} are damaged, and the dataset to repair them "
+                f"from lacks the dates {lost[:5]}; give one with all dates"
+            )
+        order = [plan.index(slot) for slot in range(len(header.times))] or slice(None)
+        ordered = replace(plan, dataset=plan.dataset.isel({"time": order}, missing_dims="ignore"))
+        template.create(ordered.at(header), place)
+    return header
+
+
+def causes_of(place: Place, header: Header) -> dict[Block, str]:
+    """Return what is wrong with each block: nothing, that it is missing, or a cause."""
     layout = header.layout
     causes: dict[Block, str] = {}
     for temporal in (False, True):
-        if layout.of(temporal):
+        if layout.blocks(temporal):
             found = _causes(place, header, temporal)
             causes |= dict(zip(layout.blocks(temporal), found, strict=True))
-    corrupt = {block: cause for block, cause in causes.items() if cause not in (SOUND, MISSING)}
-    if forget:
-        ledger.forget(place, corrupt)
-    return VerifyReport(
-        path=place,
-        blocks=len(causes),
-        missing=tuple(header.label(block) for block, cause in causes.items() if cause == MISSING),
-        corrupt=(
-            *_coordinate_problems(place, header),
-            *((header.label(block), cause) for block, cause in corrupt.items()),
-        ),
-    )
+    return causes
 
 
 def _causes(place, header, temporal):
@@ -93,6 +224,7 @@ def _causes(place, header, temporal):
         layout=layout,
         temporal=temporal,
         fingerprint=header.fingerprint,
+        name=f"verify-{place.name}-{uuid4().hex}",
         chunks=tuple((1,) * count for count in layout.counts(temporal)),
         dtype=object,
         meta=np.empty((0, 0, 0), object),
@@ -101,7 +233,7 @@ def _causes(place, header, temporal):
 
 
 def check_block(
-    place: Path,
+    place: Place,
     layout: Layout,
     temporal: bool,
     fingerprint: str,
@@ -110,11 +242,11 @@ def check_block(
     """Return what is wrong with one block: nothing, that it is missing, or a cause."""
     block = layout.block_at(block_id, temporal)
     record = ledger.read_record(place, block)
-    if record is None or record.fingerprint != fingerprint:
+    if record is None:
         return _cell(MISSING)
     digest = xxhash.xxh3_128()
     for stored in layout.of(temporal):
-        array = arrays.array_of(place, stored.name, fingerprint)
+        array = arrays.array_of(place, stored, fingerprint)
         try:
             codes = np.asarray(array[layout.selection(stored, block)])
         except Exception as error:  # whatever a codec makes of damaged bytes
@@ -132,14 +264,14 @@ def _cell(cause):
     return cell
 
 
-def _coordinate_problems(place, header):
+def coordinate_problems(place: Place, header: Header) -> list[tuple[str, str]]:
     """Return what the coordinates say that the header does not."""
     try:
         whole = open_template(place)
     except Exception as error:  # whatever xarray and Zarr make of damaged metadata
         return [("coordinates", f"cannot be read: {type(error).__name__}: {error}")]
     wanted = {dim: np.array(labels) for dim, labels in header.identity["labels"].items()}
-    wanted["time"] = np.array(header.identity["time"], "datetime64[ns]")
+    wanted["time"] = np.array(header.times, "datetime64[ns]")
     for dim, coordinate in header.geobox.coordinates.items():
         wanted[dim] = coordinate.values
     return [

@@ -17,6 +17,7 @@ from glaciercube.cube.composites import composite
 from glaciercube.errors import GlacierCubeWarning, GridError, StoreError
 from glaciercube.store import ledger, reading
 from glaciercube.store.layout import Block
+from glaciercube.store.places import Directory
 from glaciercube.store.reading import read, source_of
 from glaciercube.store.writing import write
 from glaciercube.windows import Window
@@ -187,13 +188,13 @@ def test_bands_that_are_not_there_are_said(store, bands):
 
 
 def test_missing_blocks_are_said_and_read_as_no_value(store, lazy_cube):
-    layout = ledger.read_header(store).layout
+    layout = ledger.read_header(Directory(store)).layout
     gone = [Block(0, 0, time=1), Block(1, 1)]
     for block in gone:
         for stored in layout.of(block.time is not None):
             place = "/".join(map(str, layout.place(stored, block)))
             (store / stored.name / "c" / place).unlink(missing_ok=True)
-    ledger.forget(store, gone)
+    ledger.forget(Directory(store), gone)
     with pytest.warns(
         GlacierCubeWarning, match=r"incomplete: 2 of 24 blocks .* write the same cube"
     ):
@@ -206,7 +207,7 @@ def test_missing_blocks_are_said_and_read_as_no_value(store, lazy_cube):
 
 def test_an_incomplete_store_is_another_dataset(store, lazy_cube):
     whole = read(store)
-    ledger.forget(store, [Block(1, 1, time=0)])
+    ledger.forget(Directory(store), [Block(1, 1, time=0)])
     with pytest.warns(GlacierCubeWarning, match="1 of 24 blocks"):
         part = read(store)
     assert part.valid.data.name != whole.valid.data.name

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from glaciercube import grid, schema
 from glaciercube.errors import StoreError
 from glaciercube.store import template
+from glaciercube.store.places import Directory
 from glaciercube.store.planning import plan_of
 
 
@@ -31,7 +32,7 @@ def make_layers(geobox, lazy_cube):
 @pytest.fixture
 def store(tmp_path, geobox, lazy_cube):
     path = tmp_path / "store.zarr"
-    template.create(plan_of(make_layers(geobox, lazy_cube)), path)
+    template.create(plan_of(make_layers(geobox, lazy_cube)), Directory(path))
     return path
 
 
@@ -114,18 +115,40 @@ def test_a_crash_leaves_nothing(tmp_path, lazy_cube, monkeypatch):
 
     monkeypatch.setattr(template.ledger, "write_header", crash)
     with pytest.raises(KeyboardInterrupt):
-        template.create(plan_of(lazy_cube), tmp_path / "store.zarr")
+        template.create(plan_of(lazy_cube), Directory(tmp_path / "store.zarr"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path, lazy_cube):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"the store '.*file/store.zarr' cannot be created"):
-        template.create(plan_of(lazy_cube), tmp_path / "file" / "store.zarr")
+        template.create(plan_of(lazy_cube), Directory(tmp_path / "file" / "store.zarr"))
 
 
-def test_a_store_made_meanwhile_is_not_touched(store, lazy_cube):
+def test_a_store_made_meanwhile_is_not_touched(store, lazy_cube, monkeypatch):
     before = (store / "zarr.json").read_bytes()
+    monkeypatch.setattr(Directory, "exists", lambda place: False)
     with pytest.raises(StoreError, match="cannot be created"):
-        template.create(plan_of(lazy_cube), store)
+        template.create(plan_of(lazy_cube), Directory(store))
     assert (store / "zarr.json").read_bytes() == before
+
+
+def test_making_again_what_is_made_changes_nothing(store, geobox, lazy_cube):
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    template.create(plan_of(make_layers(geobox, lazy_cube)), Directory(store))
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+def test_a_growing_store_has_no_dates_yet(tmp_path, lazy_cube):
+    lazy_cube = lazy_cube.assign_attrs(provenance="[]")
+    template.create(plan_of(lazy_cube), Directory(tmp_path / "s.zarr"), growing=True)
+    plain = xr.open_zarr(tmp_path / "s.zarr", decode_coords="all")
+    assert (plain.sizes["time"], plain.sizes["y"]) == (0, 96)
+    assert "provenance" not in plain.attrs
+
+
+def test_time_is_exact_and_has_room(store):
+    time = json.loads((store / "time" / "zarr.json").read_text())
+    assert time["attributes"]["units"] == "nanoseconds since 1970-01-01"
+    assert (time["data_type"], time["shape"]) == ("int64", [3])
+    assert time["chunk_grid"]["configuration"]["chunk_shape"] == [512]

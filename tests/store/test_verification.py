@@ -7,6 +7,7 @@ import zarr
 from glaciercube.errors import StoreError
 from glaciercube.store import arrays, ledger, verification
 from glaciercube.store.layout import Block
+from glaciercube.store.places import Directory
 from glaciercube.store.reading import read
 from glaciercube.store.verification import verify
 from glaciercube.store.writing import write
@@ -22,10 +23,11 @@ def store(tmp_path, lazy_cube):
 
 
 def shard(store, name, block=BLOCK):
-    header = ledger.read_header(store)
-    array = arrays.array_of(store, name, header.fingerprint)
+    place = Directory(store)
+    header = ledger.read_header(place)
     stored = header.layout.stored(name)
-    return arrays.shard_path(store, array, header.layout, (stored, block))
+    array = arrays.array_of(place, stored, header.fingerprint)
+    return place.file(arrays.shard_key(array, header.layout, (stored, block)))
 
 
 def flip(path):
@@ -73,7 +75,7 @@ def test_a_static_block_is_checked_too(store):
 
 
 def test_missing_blocks_are_named(store):
-    ledger.forget(store, [BLOCK, Block(0, 0)])
+    ledger.forget(Directory(store), [BLOCK, Block(0, 0)])
     report = verify(store)
     assert sorted(report.missing) == [LABEL, "y 0-32, x 0-40"]
     assert report.corrupt == ()

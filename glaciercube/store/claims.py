@@ -1,0 +1,121 @@
+"""Who writes a store at this moment: writers of the same content may, others are refused."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from glaciercube.errors import StoreError
+from glaciercube.store.ledger import FOLDER
+from glaciercube.store.places import Place
+
+WRITERS = f"{FOLDER}/writers"
+
+
+@contextmanager
+def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[None]:
+    """Say that this process writes a store, as long as the context lasts.
+
+    Parameters
+    ----------
+    place : Place
+    content : str
+        Fingerprint of all that is to be written.
+    take_over : bool
+        Whether writers of other content are taken for dead.
+
+    Raises
+    ------
+    StoreError
+        If another writer of other content is at work, or may be.
+
+    Notes
+    -----
+    Each writer leaves a note before it begins and looks for others' notes after that, so that
+    of two that begin together at least one sees the other. No clock takes part: a note counts
+    until it is removed, or its process is known to be gone - on the same machine that is seen.
+    """
+    _require_alone(place, content, take_over)
+    key = f"{WRITERS}/{uuid4().hex}.json"
+    place.write(key, json.dumps({"content": content, **_this_process()}).encode())
+    try:
+        _require_alone(place, content, take_over=False)
+        yield
+    finally:
+        place.delete(key)
+
+
+def writers(place: Place) -> list[dict[str, Any]]:
+    """Return the notes of writers that are at work, or may be."""
+    return [note for _, note in _notes(place) if not _is_gone(note)]
+
+
+def clear(place: Place) -> None:
+    """Remove the notes of writers that are known to be gone."""
+    for key, note in _notes(place):
+        if _is_gone(note):
+            place.delete(key)
+
+
+def _require_alone(place, content, take_over):
+    for key, note in _notes(place):
+        if take_over or _is_gone(note):
+            place.delete(key)
+        elif note.get("content") != content:
+            raise StoreError(
+                f"the store {str(place)!r} is being written with other content by process "
+                f"{note.get('process')} on {note.get('machine')!r} since {note.get('since')}; "
+                "wait until it is done, or, if that process is gone, write with take_over=True"
+            )
+
+
+def _notes(place):
+    found = []
+    for name in sorted(place.names(WRITERS)):
+        key = f"{WRITERS}/{name}"
+        try:
+            note = json.loads(place.read(key))
+        except (FileNotFoundError, ValueError):
+            continue
+        found.append((key, note))
+    return found
+
+
+def _this_process():
+    return {
+        "machine": socket.gethostname(),
+        "process": os.getpid(),
+        "started": _started(os.getpid()),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),  # for people; decides nothing
+    }
+
+
+def _is_gone(note):
+    """Say whether a writer's process has ended for certain."""
+    if note.get("machine") != socket.gethostname() or os.name != "posix":
+        return False
+    process = note.get("process")
+    if not isinstance(process, int) or process <= 0:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    started = _started(process)
+    return started is not None and started != note.get("started")
+
+
+def _started(process):
+    """Return when a process began, in ticks since the machine did; None where that is not told."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+        return int(status.rsplit(")", 1)[1].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,79 @@
+"""What the blocks of an array are made of that was read from a store: the blocks of that store."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glaciercube.store import ledger
+from glaciercube.store.layout import Block
+from glaciercube.store.lineage import fingerprint
+from glaciercube.store.places import place_of
+from glaciercube.windows import Window, expand
+
+if TYPE_CHECKING:
+    from glaciercube.store.reading import Source
+
+MISSING = "missing"
+
+
+class StoreInputs:
+    """The blocks of stores that the blocks of an array read, as the ledgers have them.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        What is read; all on one grid.
+    halo : int
+        Pixels read around each block.
+    """
+
+    def __init__(self, sources: Sequence["Source"], halo: int = 0):
+        self.sources, self.halo = tuple(sources), halo
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forget what the ledgers said: a write asks them anew."""
+        self._slots: dict[str, dict[np.datetime64, int]] = {}
+        self._made: dict[tuple[str, Block], str] = {}
+
+    def of(self, time: np.datetime64 | None, window: Window) -> str:
+        """Return the fingerprint of all blocks that a block reads.
+
+        Parameters
+        ----------
+        time : datetime64[ns] or None
+        window : Window
+            Pixels of the block, relative to the sources' own.
+        """
+        parts = []
+        for source in self.sources:
+            wide = expand(window, self.halo, source.window.shape)
+            slot = None if source.times is None else self._slot(source, time)
+            for row, column in _touched(wide, source):
+                parts.append(self._checksum(source, Block(row, column, time=slot)))
+        return fingerprint(*parts)
+
+    def _slot(self, source, time):
+        if source.path not in self._slots:
+            times = ledger.read_header(place_of(source.path)).times
+            self._slots[source.path] = {
+                np.datetime64(label, "ns"): slot for slot, label in enumerate(times)
+            }
+        return self._slots[source.path].get(time, -1)
+
+    def _checksum(self, source, block):
+        key = (source.path, block)
+        if key not in self._made:
+            record = ledger.read_record(place_of(source.path), block)
+            self._made[key] = MISSING if record is None else record.checksum
+        return self._made[key]
+
+
+def _touched(window, source):
+    """Return the rows and columns of the store's blocks that a window of a source touches."""
+    rows, columns = source.layout.block
+    y0, x0 = source.window.y0, source.window.x0
+    for row in range((window.y0 + y0) // rows, (window.y1 + y0 - 1) // rows + 1):
+        for column in range((window.x0 + x0) // columns, (window.x1 + x0 - 1) // columns + 1):
+            yield row, column
