@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 VERBS = (
     "annual",
+    "append",
     "clear",
     "composite",
     "end_of_ablation",

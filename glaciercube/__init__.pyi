@@ -2,6 +2,9 @@ from glaciercube.api import (
     annual as annual,
 )
 from glaciercube.api import (
+    append as append,
+)
+from glaciercube.api import (
     clear as clear,
 )
 from glaciercube.api import (
