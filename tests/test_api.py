@@ -15,6 +15,7 @@ from glaciercube import schema
 from glaciercube.acquire import failures
 from glaciercube.errors import GlacierCubeWarning, SchemaError, StoreError, WeightsError
 from glaciercube.store import ledger
+from glaciercube.store.places import place_of
 
 INNER = box(600_205, 5_000_305, 600_595, 5_000_695)
 """Edges in the middle of pixels: those they cut are touched."""
@@ -114,7 +115,7 @@ def test_failed_reads_are_in_the_report_in_the_store_and_mended_on_request(tmp_p
     assert int(first["read_failed"].sum()) == report.unread
     assert not first["valid"].any()
     assert stored["valid"].isel(time=1).any()
-    kept = ledger.read_failures(tmp_path / "cube.zarr")
+    kept = ledger.read_failures(place_of(tmp_path / "cube.zarr"))
     assert [one["item"] for one in kept] == [f.item for f in report.read_failures]
     hidden.rename(path)
     report = gcube.write(cube, tmp_path / "cube.zarr", retry_unread=True)
@@ -146,4 +147,4 @@ def test_blocks_that_fail_do_not_hide_reads_that_failed(lazy_cube, tmp_path):
         pytest.raises(StoreError, match="blocks failed"),
     ):
         gcube.write(broken, tmp_path / "cube.zarr")
-    assert len(ledger.read_failures(tmp_path / "cube.zarr")) == 1
+    assert len(ledger.read_failures(place_of(tmp_path / "cube.zarr"))) == 1
