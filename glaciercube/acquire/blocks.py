@@ -17,6 +17,7 @@ from glaciercube.acquire import failures
 from glaciercube.acquire.pixels import fill, measure, unread
 from glaciercube.acquire.plans import Moment, Piece, Source
 from glaciercube.acquire.reader import ItemDriver, ReadError
+from glaciercube.acquire.wanted import Wanted
 from glaciercube.errors import AcquireError
 
 _SECRET = re.compile(
@@ -43,6 +44,9 @@ class Target:
     options: tuple[tuple[str, Any], ...] = ()
     """GDAL's, without secrets."""
 
+    wanted: Wanted | None = None
+    """Which blocks are read; all if None."""
+
     def block(self, row: int, column: int) -> GeoBox:
         """Return the grid of the block that starts at a row and column."""
         whole = GeoBox(self.shape, Affine(*self.affine), self.crs)
@@ -52,7 +56,12 @@ class Target:
 
 
 def target_of(
-    geobox: GeoBox, bands: int, chunk: int, record: bool, options: dict[str, Any]
+    geobox: GeoBox,
+    bands: int,
+    chunk: int,
+    record: bool,
+    options: dict[str, Any],
+    wanted: Wanted | None = None,
 ) -> Target:
     """Return the target of a grid.
 
@@ -64,6 +73,8 @@ def target_of(
     options : dict
         GDAL's, as a driver captures them; those that may hold a secret are left out, and are
         taken from the process that reads.
+    wanted : Wanted, optional
+        Which blocks are read.
     """
     return Target(
         shape=(geobox.shape.y, geobox.shape.x),
@@ -73,6 +84,7 @@ def target_of(
         chunk=chunk,
         record=record,
         options=tuple(sorted(shareable(options).items())),
+        wanted=wanted,
     )
 
 
@@ -112,7 +124,8 @@ def read_block(
     Returns
     -------
     array (1, band + 1, y, x), float32
-        As `pixels.measure` returns it, of the pieces laid over each other.
+        As `pixels.measure` returns it, of the pieces laid over each other; not measured, and
+        nothing read, where the block is not wanted.
 
     Raises
     ------
@@ -124,7 +137,8 @@ def read_block(
     row, column = int(rows[0]), int(columns[0])
     box = target.block(row, column)
     out: np.ndarray | None = None
-    for piece in moment.pieces:
+    asked = target.wanted is None or target.wanted.has(row, column)
+    for piece in moment.pieces if asked else ():
         inside = _inside(piece, row, column, box)
         if inside is None:
             continue

@@ -25,9 +25,11 @@ from glaciercube.acquire.heights import (
     Source,
     read_heights,
 )
+from glaciercube.acquire.identities import version_of
 from glaciercube.acquire.items import address_of, asset_of, footprint_of, identity_of
 from glaciercube.acquire.overviews import gdal_options
 from glaciercube.acquire.reader import Place, ReadError, patiently, plain
+from glaciercube.acquire.wanted import Wanted
 from glaciercube.errors import AcquireError, GridError
 from glaciercube.sensors import SENSORS
 
@@ -81,7 +83,9 @@ def elevation_on(
     return elevation_of(source, geobox, chunk)
 
 
-def elevation_of(source: Source, geobox: GeoBox, chunk: int) -> xr.DataArray:
+def elevation_of(
+    source: Source, geobox: GeoBox, chunk: int, wanted: Wanted | None = None
+) -> xr.DataArray:
     """Return elevation on a grid, lazily; see `elevation_on`.
 
     Parameters
@@ -90,8 +94,10 @@ def elevation_of(source: Source, geobox: GeoBox, chunk: int) -> xr.DataArray:
     geobox : GeoBox
     chunk : int
         Rows and columns of a block (pixels).
+    wanted : Wanted, optional
+        Which blocks are read; the others are NaN.
     """
-    token = tokenize(ALGORITHM_VERSION, source.identity, grid_token(geobox), chunk)
+    token = tokenize(ALGORITHM_VERSION, source.identity, grid_token(geobox), chunk, wanted)
     data = da.map_blocks(
         _block,
         dtype=np.float32,
@@ -101,6 +107,7 @@ def elevation_of(source: Source, geobox: GeoBox, chunk: int) -> xr.DataArray:
         source=source,
         geobox=geobox,
         chunk=chunk,
+        wanted=wanted,
     )
     attrs = {
         "units": "m",
@@ -112,12 +119,13 @@ def elevation_of(source: Source, geobox: GeoBox, chunk: int) -> xr.DataArray:
     return xr.DataArray(data, dims=("y", "x"), attrs=attrs)
 
 
-def _block(source, geobox, chunk, block_id=None):
+def _block(source, geobox, chunk, wanted, block_id=None):
     top, left = (number * chunk for number in block_id)
     rows, columns = geobox.shape
-    return read_heights(
-        source, part_of(geobox, (top, min(rows, top + chunk)), (left, min(columns, left + chunk)))
-    )
+    part = part_of(geobox, (top, min(rows, top + chunk)), (left, min(columns, left + chunk)))
+    if wanted is not None and not wanted.has(top, left):
+        return np.full(tuple(part.shape), np.nan, np.float32)
+    return read_heights(source, part)
 
 
 def part_of(geobox: GeoBox, rows: tuple[int, int], columns: tuple[int, int]) -> GeoBox:
@@ -202,7 +210,7 @@ def _raster(geobox, address):
         datum=datum,
         files=(address if "://" in address else str(Path(address).resolve()),),
         boxes=(boxes,),
-        identity=identity_of(address),
+        identity=(identity_of(address),),
         options=gdal_options(),
     )
     if not source.near(geobox):
@@ -243,14 +251,16 @@ def _collection(geobox, name, items):
         raise _beside(name, geobox, len(found))
     require_trusted(near)
     stated = {str(item.properties.get("vertical_datum", "")) for item in near} - {""}
-    addresses = [address_of(item, asset_of(item, KEYS) or _first_raster(item)) for item in near]
+    keys = [asset_of(item, KEYS) or _first_raster(item) for item in near]
+    addresses = [address_of(item, key) for item, key in zip(near, keys, strict=True)]
     return Source(
         name=name,
         datum=stated.pop() if len(stated) == 1 else DATUMS.get(name, "unknown"),
         files=tuple(addresses),
         boxes=tuple(tuple(grid.geographic_boxes(footprint_of(item))) for item in near),
         identity=tuple(
-            (item.id, identity_of(address)) for item, address in zip(near, addresses, strict=True)
+            (item.id, identity_of(address), version_of(item, key))
+            for item, key, address in zip(near, keys, addresses, strict=True)
         ),
         options=gdal_options(),
     )

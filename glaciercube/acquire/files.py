@@ -24,9 +24,11 @@ from glaciercube.acquire.assembly import (
 from glaciercube.acquire.bundles import bundles_of, finest_grid, items_of
 from glaciercube.acquire.dates import Stamp, stamps_of
 from glaciercube.acquire.headers import Raster, kind_of, open_header
+from glaciercube.acquire.lineage import Part, SceneInputs, with_inputs, with_recipe
 from glaciercube.acquire.offsets import Check, Scene, Settled, require_check, settle
 from glaciercube.acquire.overviews import overview
 from glaciercube.acquire.pixels import Conversion, conversion_of, measure
+from glaciercube.acquire.records import VERSION, local_files, plain_dates
 from glaciercube.acquire.scenes import load
 from glaciercube.acquire.tasks import per_block
 from glaciercube.errors import AcquireError, SensorError
@@ -101,14 +103,30 @@ def from_files(
     -----
     Integers are digital numbers, converted with the sensor's scale and the settled offset.
     Floats are taken as reflectance as they are (`conversion` "none" in the provenance).
+
+    A store of the cube knows a file by what it holds: the same file elsewhere is the same, and
+    of one that changed only its date is computed again. Of files over 64 MiB samples are
+    compared, and the time of their last change, which a copy must then keep (``cp -p``).
     """
     table = sensors.sensor_of(sensor)
     require_check(check)
     require_chunk(chunk)
     files = _paths(paths)
+    recipe = {
+        "verb": "from_files",
+        "version": VERSION,
+        "paths": [str(path.resolve()) for path in files],
+        "sensor": table.name,
+        "dates": plain_dates(dates),
+        "bands": None if bands is None else list(bands),
+        "chunk": chunk,
+        "check": check,
+        "files": local_files(path.resolve() for path in files),
+    }
     bundles = bundles_of(files, table)
     if bundles:
-        return _of_bundles(bundles, table, dates, bands, chunk, check)
+        cube = _of_bundles(bundles, table, dates, bands, chunk, check)
+        return with_recipe(cube, recipe)
     stamps = stamps_of(files, dates)
     ordered = sorted(zip(stamps, files, strict=True), key=lambda pair: pair[0].time)
     rasters = [open_header(path, table) for _, path in ordered]
@@ -117,9 +135,12 @@ def from_files(
     kind = _require_one_kind(rasters)
     settled = _settle(rasters, [stamp for stamp, _ in ordered], table, check, kind)
     layers = [one for one in table.quality if all(one.name in r.quality for r in rasters)]
-    measured = _read(rasters, names, settled, table, layers, chunk)
-    return assemble(
-        measured,
+    sources = [
+        _source(raster, names, one, table, layers)
+        for raster, one in zip(rasters, settled, strict=True)
+    ]
+    cube = assemble(
+        _read(rasters, sources, names, chunk),
         geobox=rasters[0].geobox,
         sensor=table,
         bands=names,
@@ -130,6 +151,16 @@ def from_files(
             for (stamp, _), raster, one in zip(ordered, rasters, settled, strict=True)
         ],
     )
+    told = {"made_by": "from_files", "algorithm": ALGORITHM_VERSION, "sensor": table.name}
+    inputs = SceneInputs(dict(zip(cube["time"].values, map(_parts, sources), strict=True)))
+    cube = with_inputs(cube, cube.data_vars, told | {"kind": kind}, inputs)
+    return with_recipe(cube, recipe)
+
+
+def _parts(source):
+    """Return of what the blocks of a date are made: one file, wherever it lies."""
+    told = [source.indexes, source.quality, repr(source.conversion)]
+    return [Part(told=json.dumps(told), sources=((source.path, ""),))]
 
 
 def _of_bundles(bundles, sensor, dates, bands, chunk, check):
@@ -240,12 +271,8 @@ def _dark(raster, sensor):
     return dark
 
 
-def _read(rasters, names, settled, sensor, layers, chunk):
+def _read(rasters, sources, names, chunk):
     """Return the measured blocks of all files, lazily: one task per block."""
-    sources = [
-        _source(raster, names, one, sensor, layers)
-        for raster, one in zip(rasters, settled, strict=True)
-    ]
     shape = rasters[0].geobox.shape
     sizes = chunks_of(shape.y, chunk), chunks_of(shape.x, chunk)
     token = tokenize(

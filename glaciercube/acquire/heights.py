@@ -59,7 +59,7 @@ class Source:
     """What each file covers."""
 
     identity: tuple[Any, ...]
-    """What tells the files from others."""
+    """What tells each file from others."""
 
     options: Mapping[str, Any]
     """GDAL's, for reading what is not local."""

@@ -23,9 +23,14 @@ from glaciercube.acquire.elevation import (
     source_of,
 )
 from glaciercube.acquire.ground import Ground, ground_of
+from glaciercube.acquire.heights import ALGORITHM_VERSION as HEIGHTS_VERSION
 from glaciercube.acquire.heights import Source, read_heights
+from glaciercube.acquire.lineage import HeightInputs, ShadowInputs, SunInputs, with_inputs
 from glaciercube.acquire.margins import Margins, margins_of, require_margins, towards
+from glaciercube.acquire.reader import plain
+from glaciercube.acquire.wanted import Wanted
 from glaciercube.errors import SchemaError
+from glaciercube.store.lineage import Inputs, lineage_of
 from glaciercube.terrain import cast_shadow, hillshade, slope_aspect
 
 ALGORITHM_VERSION = 1
@@ -51,7 +56,7 @@ ATTRS: Mapping[str, Mapping[str, str]] = {
 _SUN = np.dtype([("azimuth", "f8"), ("elevation", "f8"), ("margin_m", "f8")])
 
 
-def terrain_on(
+def terrain_on(  # noqa: PLR0913 - the cube's own options
     geobox: GeoBox,
     dem: str | Path,
     *,
@@ -60,6 +65,7 @@ def terrain_on(
     items: Sequence[pystac.Item] = (),
     chunk: int = 1024,
     max_margin_m: float = MAX_MARGIN_M,
+    wanted: Wanted | None = None,
 ) -> xr.Dataset:
     """Return elevation and terrain on a grid, lazily.
 
@@ -79,6 +85,8 @@ def terrain_on(
         Rows and columns of a block (pixels).
     max_margin_m : float
         How far beyond a pixel terrain that may cast on it is looked for, at most (m).
+    wanted : Wanted, optional
+        Which blocks are read; the others are void.
 
     Returns
     -------
@@ -127,25 +135,82 @@ def terrain_on(
     sun = _suns(suns, lit) if lit else np.empty(0, _SUN)
     source = source_of(geobox, dem, items)
     require_heights(source, geobox)
-    elevation = elevation_of(source, geobox, chunk)
+    elevation = elevation_of(source, geobox, chunk, wanted)
     found: dict[str, Any] = {"elevation": elevation}
     ground = ground_of(geobox)
     if set(layers) - {"cast_shadow"}:
-        slope, aspect = _slopes(source, geobox, ground, elevation.data, chunk)
+        slope, aspect = _slopes(source, geobox, ground, elevation.data, chunk, wanted)
         found |= {"slope": (schema.GRID_DIMS, slope), "aspect": (schema.GRID_DIMS, aspect)}
     if "hillshade" in lit:
         found["hillshade"] = (schema.TIME_DIMS, _lit(sun, slope, aspect))
+    far = source
     coords = {"time": suns["sun_azimuth"]["time"]} if lit and suns is not None else {}
     if "cast_shadow" in lit:
         margins = margins_of(geobox, dem, items, sun, ground, max_margin_m)
         require_margins(margins, coords["time"].values)
+        far = margins.source
         sun["margin_m"] = margins.allowed_m
         shadow = _shadow(sun, elevation.data, geobox, ground, margins, chunk)
         found["cast_shadow"] = (schema.TIME_DIMS, shadow, margins.attrs(coords["time"].values))
     out = xr.Dataset({name: found[name] for name in ("elevation", *layers)}, coords=coords)
     for name in layers:
         out[name].attrs.update(ATTRS[name])
-    return grid.georeferenced(out, geobox)
+    days = {time: one[:2] for time, one in zip(_times(out), sun.tolist(), strict=True)}
+    traces = _Traces(source=source, far=far, geobox=geobox, ground=ground, wanted=wanted)
+    return grid.georeferenced(_traced(out, traces, days, max_margin_m), geobox)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Traces:
+    """What terrain was made of."""
+
+    source: Source
+    far: Source
+    """With the terrain around that may cast shadows."""
+
+    geobox: GeoBox
+    ground: Ground
+    wanted: Wanted | None
+
+
+def _times(dataset):
+    return dataset["time"].values if "time" in dataset.coords else []
+
+
+def _traced(out, traces, days, max_margin_m):
+    """Return terrain whose layers carry of what they are made."""
+    dem = Path(plain(traces.source.name)).name
+    heights = {"made_by": "elevation", "algorithm": HEIGHTS_VERSION, "dem": dem}
+    heights["vertical_datum"] = traces.source.datum
+    own = HeightInputs(traces.source, traces.geobox, 0, traces.wanted)
+    around = HeightInputs(traces.source, traces.geobox, 1, traces.wanted)
+    far = HeightInputs(traces.far, traces.geobox, 1, traces.wanted)
+    more = heights | {"made_by": "terrain", "terrain_algorithm": ALGORITHM_VERSION}
+    limit = {"max_margin_m": float(max_margin_m)}
+    rows: dict[str, tuple[dict[str, Any], Inputs]] = {
+        "elevation": (heights, own),
+        "slope": (more, around),
+        "aspect": (more, around),
+        "hillshade": (more, SunInputs(around, days)),
+        "cast_shadow": (more | limit, ShadowInputs(far, days, traces.ground, max_margin_m)),
+    }
+    for name in out.data_vars:
+        out = with_inputs(out, [str(name)], *rows[str(name)])
+    return out
+
+
+def elevation_source(terrain: xr.Dataset) -> Source:
+    """Return where elevation is from, as far around as shadows come from.
+
+    Parameters
+    ----------
+    terrain : Dataset
+        As `terrain_on` returned it.
+    """
+    name = "cast_shadow" if "cast_shadow" in terrain else "elevation"
+    lineage = lineage_of(terrain[name])
+    inputs: Any = None if lineage is None else lineage.inputs
+    return inputs.heights.source if name == "cast_shadow" else inputs.source
 
 
 def _require_layers(layers):
@@ -178,7 +243,7 @@ def _suns(suns, lit):
     return out
 
 
-def _slopes(source, geobox, ground, elevation, chunk):
+def _slopes(source, geobox, ground, elevation, chunk, wanted):
     """Return slope and aspect, lazily; both of a block are made in one task."""
     token = tokenize(ALGORITHM_VERSION, elevation.name, grid_token(geobox))
     both = da.map_blocks(
@@ -191,13 +256,17 @@ def _slopes(source, geobox, ground, elevation, chunk):
         geobox=geobox,
         ground=ground,
         chunk=chunk,
+        wanted=wanted,
     )
     return both[0], both[1]
 
 
-def _slope_block(source, geobox, ground, chunk, block_id=None):
+def _slope_block(source, geobox, ground, chunk, wanted, block_id=None):
     top, left = (number * chunk for number in block_id[1:])
     rows, columns = geobox.shape
+    if wanted is not None and not wanted.has(top, left):
+        shape = (2, min(rows, top + chunk) - top, min(columns, left + chunk) - left)
+        return np.full(shape, np.nan, np.float32)
     wide = part_of(
         geobox,
         (top - 1, min(rows, top + chunk) + 1),

@@ -23,6 +23,7 @@ from glaciercube.acquire.assembly import (
 from glaciercube.acquire.blocks import read_block, target_of
 from glaciercube.acquire.elevation import grid_token
 from glaciercube.acquire.factors import with_factors
+from glaciercube.acquire.glaciers import glacier_layers_on
 from glaciercube.acquire.items import (
     address_of,
     asset_of,
@@ -32,6 +33,7 @@ from glaciercube.acquire.items import (
     sensors_of_items,
     time_of,
 )
+from glaciercube.acquire.lineage import SceneInputs, scene_parts, with_inputs, with_recipe
 from glaciercube.acquire.offsets import CIRRUS, Check, Scene, Settled, require_check, settle
 from glaciercube.acquire.placement import central_longitude, grid_for, over_grid
 from glaciercube.acquire.plans import (
@@ -43,11 +45,17 @@ from glaciercube.acquire.plans import (
     orbit_of,
     quality_of,
 )
-from glaciercube.acquire.proximity import glacier_distance_on
 from glaciercube.acquire.reader import ItemDriver
-from glaciercube.acquire.relief import terrain_on
+from glaciercube.acquire.records import (
+    dem_record,
+    glaciers_on,
+    load_record,
+    on_grid,
+    outlines_record,
+)
+from glaciercube.acquire.relief import elevation_source, terrain_on
 from glaciercube.acquire.tasks import per_block
-from glaciercube.cover import lazy_glaciers
+from glaciercube.acquire.wanted import wanted_of
 from glaciercube.errors import AcquireError, SchemaError
 
 SIMULATED = "glaciercube:simulated"
@@ -67,6 +75,7 @@ def load(  # noqa: PLR0913 - the verb itself
     dem: str | Path | None = None,
     terrain: Sequence[str] = (),
     outlines: gpd.GeoDataFrame | None = None,
+    within: gpd.GeoDataFrame | None = None,
     chunk: int = 1024,
     snap: bool = False,
     check: Check = "warn",
@@ -98,6 +107,10 @@ def load(  # noqa: PLR0913 - the verb itself
     outlines : GeoDataFrame, optional
         Adds `glacier` (the pixel's centre lies inside), `glacier_fraction` (the share of the
         pixel) and `glacier_distance` (m, 0 inside, at most 5 km).
+    within : GeoDataFrame, optional
+        Blocks that none of these polygons touches are not read and stay not measured, their
+        elevation void; so time and bytes follow the glaciers, not the area. Buffer them by
+        what the networks need to see around a glacier.
     chunk : int
         Rows and columns of a block (pixels).
     snap : bool
@@ -149,6 +162,7 @@ def load(  # noqa: PLR0913 - the verb itself
     geobox = grid_for(
         items, rows, area, resolution=resolution, crs=crs, snap=chunk if snap else None
     )
+    wanted = None if within is None else wanted_of(within, geobox, chunk)
     over = over_grid(items, geobox)
     kept, dropped = deduplicated(item for item, one in zip(items, over, strict=True) if one)
     rows = sensors_of_items(kept)
@@ -158,8 +172,10 @@ def load(  # noqa: PLR0913 - the verb itself
     entries = _entries(kept, names, geobox, check, forgive)
     groups = _grouped(entries)
     flags = _flags(entries)
+    moments = list(moments_of(entries, names, geobox).values())
+    target = target_of(geobox, len(names), chunk, forgive, ItemDriver().capture_env(), wanted)
     cube = assemble(
-        _measured(entries, names, geobox, chunk, forgive),
+        _measured(entries, names, geobox, moments, target),
         geobox=geobox,
         sensor=entries[0].sensor,
         bands=names,
@@ -167,13 +183,24 @@ def load(  # noqa: PLR0913 - the verb itself
         flags=(*flags, "read_failed"),
         provenance=[_record(own, dropped) for own in groups],
     )
+    parts = dict(zip(cube["time"].values, scene_parts(groups, moments), strict=True))
+    told = _parameters(entries, moments, names)
+    cube = with_inputs(cube, cube.data_vars, told, SceneInputs(parts, wanted))
     cube = _described(cube, groups)
+    options: dict[str, Any] = {"bands": names, "chunk": chunk, "check": check}
+    options |= {"allow_local": allow_local, "terrain": list(terrain)}
+    if within is not None:
+        options["within"] = outlines_record(on_grid(within, geobox)[0])
     if dem is not None:
-        ground = terrain_on(geobox, dem, layers=terrain, suns=cube.coords, items=kept, chunk=chunk)
+        ground = terrain_on(
+            geobox, dem, layers=terrain, suns=cube.coords, items=kept, chunk=chunk, wanted=wanted
+        )
         cube = cube.assign(ground.data_vars)
+        options["dem"] = dem_record(dem, elevation_source(ground))
     if outlines is not None:
-        cube = cube.assign(_glacier_layers(outlines, geobox, chunk))
-    return grid.georeferenced(cube, geobox)
+        cube = cube.assign(glacier_layers_on(geobox, outlines, chunk=chunk).data_vars)
+        options["outlines"] = outlines_record(glaciers_on(outlines, geobox)[0])
+    return grid.georeferenced(with_recipe(cube, load_record(entries, geobox, options)), geobox)
 
 
 def _require_dem(terrain, dem):
@@ -182,14 +209,6 @@ def _require_dem(terrain, dem):
             f"terrain={list(terrain)} needs dem=, a raster or a collection such as "
             "'cop-dem-glo-30'; found None"
         )
-
-
-def _glacier_layers(outlines, geobox, chunk):
-    """Return where glaciers are on a grid, how much of each pixel they cover, and how far."""
-    chunks = {"y": chunks_of(geobox.shape.y, chunk), "x": chunks_of(geobox.shape.x, chunk)}
-    layers = lazy_glaciers(outlines, geobox, chunks, fraction=True)
-    distance = glacier_distance_on(geobox, outlines, chunk=chunk)
-    return {**layers.data_vars, "glacier_distance": distance}
 
 
 def _require_policy(on_read_error):
@@ -273,20 +292,28 @@ def _flags(entries):
     return tuple(name for name in told[0] if all(name in one for one in told))
 
 
-def _measured(entries, names, geobox, chunk, record):
+def _parameters(entries, moments, names):
+    """Return what all blocks of a cube of items have in common."""
+    first = moments[0].pieces[0].sources
+    return {
+        "made_by": "load",
+        "algorithm": ALGORITHM_VERSION,
+        "sensor": entries[0].sensor.family,
+        "resampling": {name: one.resampling for name, one in zip(names, first, strict=False)},
+    }
+
+
+def _measured(entries, names, geobox, moments, target):
     """Return the measured blocks of each time (time, band + 1, y, x), lazily."""
-    moments = moments_of(entries, names, geobox)
-    options = ItemDriver().capture_env()
-    target = target_of(geobox, len(names), chunk, record, options)
     token = tokenize(
-        ALGORITHM_VERSION, identities(entries), grid_token(geobox), names, chunk,
-        [repr(piece.conversion) for one in moments.values() for piece in one.pieces],
-        [source.resampling for source in next(iter(moments.values())).pieces[0].sources],
+        ALGORITHM_VERSION, identities(entries), grid_token(geobox), names, target.chunk,
+        [repr(piece.conversion) for one in moments for piece in one.pieces],
+        [source.resampling for source in moments[0].pieces[0].sources], target.wanted,
     )  # fmt: skip
     return per_block(
         read_block,
-        list(moments.values()),
-        (chunks_of(geobox.shape.y, chunk), chunks_of(geobox.shape.x, chunk)),
+        moments,
+        (chunks_of(geobox.shape.y, target.chunk), chunks_of(geobox.shape.x, target.chunk)),
         layers=len(names) + 1,
         name=f"scenes-{token}",
         target=target,
