@@ -2,10 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import geopandas as gpd
 import rioxarray  # noqa: F401 - gives users `.rio`, by which they set a CRS
@@ -17,6 +17,10 @@ from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.explanation import explain
 from glaciercube.acquire.files import from_files
 from glaciercube.acquire.inventories import read_outlines
+from glaciercube.acquire.lineage import with_recipe
+from glaciercube.acquire.recipes import loaded_again, of_files_again
+from glaciercube.acquire.records import VERSION as RECIPES
+from glaciercube.acquire.records import on_grid, outlines_of_record, outlines_record
 from glaciercube.acquire.scenes import load
 from glaciercube.cube.ablation import end_of_ablation
 from glaciercube.cube.averaging import speckle_filtered
@@ -26,8 +30,10 @@ from glaciercube.cube.harmonization import harmonize
 from glaciercube.cube.masks import clear
 from glaciercube.cube.ranking import rank_scenes
 from glaciercube.cube.seasons import annual
-from glaciercube.errors import GlacierCubeWarning, SchemaError
+from glaciercube.errors import GlacierCubeWarning, SchemaError, StoreError
 from glaciercube.infer import lazy
+from glaciercube.infer.lineage import narrowed
+from glaciercube.infer.recipes import card_of_record, cube_record, predict_record, read_again
 from glaciercube.model.card import ModelCard
 from glaciercube.model.zoo import card_of
 from glaciercube.products.extents import extent_within
@@ -36,6 +42,7 @@ from glaciercube.products.rasters import export
 from glaciercube.products.series import summarize
 from glaciercube.simulate.archive import simulate
 from glaciercube.store import appending, ledger, writing
+from glaciercube.store.lineage import lineage_of
 from glaciercube.store.places import place_of
 from glaciercube.store.reading import read
 from glaciercube.store.verification import verify
@@ -135,11 +142,68 @@ def predict(
     if outputs is not None and from_facies:
         wanted = list({"facies", *outputs} - {"extent"})
     layers = lazy.predict(cube, cards, outputs=wanted, halo=halo, strategy=strategy)
-    if within is None:
-        return layers
-    layers = _restricted(layers, within, add_extent=from_facies)
-    unasked = set() if outputs is None else {"facies", "extent"} - set(outputs)
-    return layers.drop_vars(unasked & set(layers))
+    source = cube_record(cube)
+    recipe = predict_record(source, cards, outputs, halo, strategy) if source else {}
+    if within is not None:
+        some, told = on_grid(within, grid.grid_of(layers, "the layers"))
+        layers = _restricted(layers, within, told, add_extent=from_facies)
+        unasked = set() if outputs is None else {"facies", "extent"} - set(outputs)
+        layers = layers.drop_vars(unasked & set(layers))
+        recipe |= {"within": outlines_record(some)} if recipe else {}
+    return with_recipe(layers, recipe | {"variables": list(layers.data_vars)} if recipe else {})
+
+
+def remake(recipe: Mapping[str, Any]) -> xr.Dataset:
+    """Return the dataset again that a store was written from, lazily.
+
+    Parameters
+    ----------
+    recipe : mapping
+        JSON, as `load`, `from_files` and `predict` keep it with the variables of a dataset, and
+        `write` with a store. It names files, addresses and other stores, which are read: take
+        it from stores that you trust.
+
+    Returns
+    -------
+    Dataset
+        Made in the same way. If its sources are what they were, so are the fingerprints of its
+        blocks; what could not be read raises when it is computed.
+
+    Raises
+    ------
+    StoreError
+        If the recipe is of a newer version or unknown, or a store that was read is gone.
+    AcquireError
+        If files are gone or changed; they are named.
+    WeightsError
+        If weights are gone or other ones.
+    """
+    makers: dict[str, Callable[[Mapping[str, Any]], xr.Dataset]] = {
+        "from_files": of_files_again,
+        "load": loaded_again,
+        "predict": _predicted_again,
+        "read": read_again,
+    }
+    verb, version = recipe.get("verb"), recipe.get("version", 0)
+    if verb not in makers or version > RECIPES:
+        raise StoreError(
+            f"a recipe is of {sorted(makers)} and of version {RECIPES} at most, found {verb!r} of "
+            f"version {version}; update glaciercube, or make the dataset again as it was made"
+        )
+    return makers[str(verb)](recipe)
+
+
+def _predicted_again(recipe):
+    within = recipe.get("within")
+    layers = predict(
+        remake(recipe["cube"]),
+        [card_of_record(record) for record in recipe["cards"]],
+        within=None if within is None else outlines_of_record(within),
+        outputs=recipe["outputs"],
+        halo=recipe["halo"],
+        strategy=recipe["strategy"],
+    )
+    return with_recipe(layers[recipe["variables"]], recipe)
 
 
 def write(
@@ -284,8 +348,8 @@ def _require_extent(cards):
         )
 
 
-def _restricted(layers, within, add_extent):
-    """Return layers that are nodata outside outlines."""
+def _restricted(layers, within, told, add_extent):
+    """Return layers that are nodata outside outlines, `told` a hash of these."""
     geobox = grid.grid_of(layers, "the layers")
     cover.require_overlap(within, geobox, "the outlines of within=")
     first = next(iter(layers[name] for name in schema.LAYERS if name in layers))
@@ -300,6 +364,8 @@ def _restricted(layers, within, add_extent):
         masked = layer.where(inside, layer.dtype.type(fill))
         out[name] = masked.transpose(*layer.dims).assign_attrs(layer.attrs)
         out[name].encoding = dict(layer.encoding)
+        mark = {"outlines": told, "algorithm": cover.ALGORITHM_VERSION}
+        out[name] = narrowed(out[name], lineage_of(layer), within=mark)
     if add_extent and "facies" in out:
-        out["extent"] = extent_within(out["facies"])
+        out["extent"] = narrowed(extent_within(out["facies"]), lineage_of(out["facies"]))
     return grid.georeferenced(out, geobox)

@@ -12,7 +12,7 @@ from dask.base import tokenize
 
 from glaciercube import schema
 from glaciercube.errors import GlacierCubeError, SchemaError
-from glaciercube.infer import checks, layers
+from glaciercube.infer import checks, layers, lineage
 from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
@@ -75,6 +75,9 @@ def predict(
     A pixel is measured where `valid` is True and every band that a card reads is finite;
     elsewhere the networks see the training mean, and the layers are nodata. With several
     cards `confidence` is the lower of theirs.
+
+    The layers carry of what they are made, if it is known of the cube (see `store.lineage`):
+    of a cube that `read` gave, the records of the blocks that a block and its halo touch.
     """
     checks.check_cards(cards)
     checks.check_cube(cube, cards)
@@ -98,7 +101,9 @@ def predict(
         stacked = _by_overlap(reflectance, valid, work)
     else:
         stacked = _by_direct_read(reflectance, valid, work, sources)
-    return layers.dataset_of(_split(stacked, work), cube, cards, reach)
+    found = _split(stacked, work)
+    out = layers.dataset_of(found, cube, cards, reach)
+    return lineage.traced(out, found, cube, work, ALGORITHM_VERSION)
 
 
 def _dask_arrays(cube):

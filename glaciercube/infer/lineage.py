@@ -1,0 +1,152 @@
+"""Of what each block of a prediction is made: networks, halo, and the blocks that are read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from glaciercube import schema
+from glaciercube.infer.work import Work
+from glaciercube.store.inputs import StoreInputs
+from glaciercube.store.lineage import Inputs, Lineage, fingerprint, lineage_of, with_lineage
+from glaciercube.store.reading import source_of
+from glaciercube.windows import Window, expand
+
+
+class AroundInputs:
+    """What is known of the blocks of arrays that a block and its halo touch.
+
+    Parameters
+    ----------
+    inputs : sequence of Inputs
+        Of each array; all on one grid.
+    work : Work
+        Whose halo is read.
+    """
+
+    def __init__(self, inputs: Sequence[Inputs], work: Work) -> None:
+        self.inputs = list({id(one): one for one in inputs}.values())
+        self.halo, self.stride, self.shape = work.halo, work.stride, work.shape
+
+    def refresh(self) -> None:
+        """Forget what sources were like: a write looks at them anew."""
+        for one in self.inputs:
+            refresh = getattr(one, "refresh", None)
+            if refresh is not None:
+                refresh()
+
+    def of(self, time: np.datetime64 | None, window: Window) -> str:
+        """Return the fingerprint of all that a block and its halo are made of.
+
+        Parameters
+        ----------
+        time : datetime64[ns] or None
+        window : Window
+        """
+        wide = expand(window, self.halo, self.shape, self.stride)
+        return fingerprint(*(one.of(time, wide) for one in self.inputs))
+
+
+def parameters_of(work: Work, algorithm: int) -> dict[str, Any]:
+    """Return what all blocks of a prediction have in common, as JSON.
+
+    Parameters
+    ----------
+    work : Work
+    algorithm : int
+        Version of the prediction.
+
+    Returns
+    -------
+    dict
+        Of each network the hash of its weights, of what else of its card the numbers depend on,
+        and how it runs. Where it lies and what it is called does not matter.
+    """
+    return {
+        "made_by": "predict",
+        "algorithm": algorithm,
+        "networks": [
+            {
+                "task": ref.card.task,
+                "weights": ref.card.sha256,
+                "card": fingerprint(repr(ref.__dask_tokenize__())),
+                "runtime": ref.runtime,
+                "precision": ref.precision,
+            }
+            for ref in work.refs
+        ],
+        "halo": work.halo,
+        "stride": work.stride,
+        "outputs": list(work.planes),
+    }
+
+
+def inputs_of(cube: xr.Dataset, work: Work) -> tuple[Inputs, dict[str, Any]] | None:
+    """Return what the blocks of a prediction read, and the parameters of that.
+
+    Parameters
+    ----------
+    cube : Dataset
+    work : Work
+
+    Returns
+    -------
+    (Inputs, dict) or None
+        Of a cube that `read` gave, the records of the store's blocks, whichever the strategy; of
+        another the lineage of its `reflectance` and `valid`; None where that is not known.
+    """
+    sources = [source for name in schema.CUBE if (source := source_of(cube[name])) is not None]
+    if len(sources) == len(schema.CUBE):
+        # A window starts and ends on multiples of the stride, so it may reach this much farther.
+        return StoreInputs(sources, work.halo + work.stride - 1), {}
+    lineages = {name: lineage_of(cube[name]) for name in schema.CUBE}
+    known = {name: one for name, one in lineages.items() if one is not None}
+    if len(known) < len(lineages):
+        return None
+    parameters = {name: one.parameters for name, one in known.items()}
+    return AroundInputs([one.inputs for one in known.values()], work), {"cube": parameters}
+
+
+def traced(
+    layers: xr.Dataset, names: Iterable[str], cube: xr.Dataset, work: Work, algorithm: int
+) -> xr.Dataset:
+    """Return layers that carry of what they are made, if it is known of the cube.
+
+    Parameters
+    ----------
+    layers : Dataset
+    names : iterable of str
+        Of the layers that the networks gave.
+    cube : Dataset
+        What was read.
+    work : Work
+    algorithm : int
+        Version of the prediction.
+    """
+    found = inputs_of(cube, work)
+    if found is None:
+        return layers
+    inputs, more = found
+    parameters = parameters_of(work, algorithm) | more
+    return layers.assign({name: _made(layers[name], parameters, inputs) for name in names})
+
+
+def narrowed(array: xr.DataArray, of: Lineage | None, **parameters: Any) -> xr.DataArray:
+    """Return an array made of another block by block, with that one's lineage and more.
+
+    Parameters
+    ----------
+    array : DataArray
+    of : Lineage or None
+        Of what it was made of; without it the array has none either.
+    **parameters
+        What holds for all blocks beside what `of` says.
+    """
+    if of is None:
+        return array
+    return _made(array, {**of.parameters, **parameters}, of.inputs)
+
+
+def _made(array: xr.DataArray, parameters: Mapping[str, Any], inputs: Inputs) -> xr.DataArray:
+    return with_lineage(array, Lineage(name=array.data.name, parameters=parameters, inputs=inputs))
