@@ -199,7 +199,8 @@ def write_block(
     block = Block(int(cell["row"]), int(cell["column"]), time=time)
     started = perf_counter()
     try:
-        if ledger.read_record(place, block) is not None:
+        known = ledger.read_record(place, block)
+        if known is not None and (known.fingerprint != str(cell["made_of"]) or known.unread):
             ledger.forget(place, [block])  # what it says does not hold while the block is written
         record = _write_values(block, values, place, layout, fingerprint)
         done = ledger.Record(
