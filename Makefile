@@ -2,6 +2,7 @@
 #
 #   make demo     install, and run the main job on simulated data (minutes)
 #   make test     install, and run lint, types, tests, doctests
+#   make test-slow   the tests that take long: killed processes, clusters, full disks
 #
 # On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves the download
 # of gigabytes of CUDA libraries.
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),)
 
-.PHONY: install demo test lint docs bench clean
+.PHONY: install demo test test-slow lint docs bench clean
 
 install: $(VENV)/installed
 
@@ -39,7 +40,10 @@ demo: install
 	$(BIN)/python -m glaciercube demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n auto -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
