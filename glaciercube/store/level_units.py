@@ -102,6 +102,32 @@ def derive_unit(unit: Unit, *, place: Place, pyramid: Pyramid, version: str) -> 
     return place.token()
 
 
+def is_sound(unit: Unit, *, place: Place, pyramid: Pyramid) -> bool:
+    """Say whether the levels of a unit hold what was written, by the checksum of its record.
+
+    Parameters
+    ----------
+    unit : Unit
+        That has a record.
+    place : Place
+    pyramid : Pyramid
+    """
+    digest = xxhash.xxh3_128()
+    try:
+        for number, stored in enumerate(pyramid.layout.variables):
+            if stored.temporal != (unit.block.time is not None):
+                continue
+            for level in map(pyramid.level, pyramid.factors):
+                of_level = level.variables[number]
+                array = zarr.open_array(place.zarr(), path=of_level.name, mode="r")
+                array = dates.resized(array, of_level.shape)
+                codes = np.asarray(array[level.selection(of_level, unit.block)])
+                digest.update(np.ascontiguousarray(codes).data)
+        return json.loads(place.read(unit.key)).get("checksum") == digest.hexdigest()
+    except (OSError, ValueError, RuntimeError, KeyError):  # whatever a codec makes of damaged bytes
+        return False
+
+
 def _reduced(array, number, unit, pyramid):
     """Return one variable of a unit at every level, from one reading of its native pixels."""
     stored = pyramid.layout.variables[number]

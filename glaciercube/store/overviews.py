@@ -26,7 +26,7 @@ from glaciercube.store.level_groups import (
     publish_levels,
     remove_levels,
 )
-from glaciercube.store.level_units import RECORDS, derive_unit, naming, units_of
+from glaciercube.store.level_units import RECORDS, derive_unit, is_sound, naming, units_of
 from glaciercube.store.levels import path_of, pyramid_of
 from glaciercube.store.lineage import fingerprint
 from glaciercube.store.places import Place, place_of
@@ -70,6 +70,7 @@ def build_overviews(
     path: str | os.PathLike | Place,
     factors: Sequence[int] | None = None,
     *,
+    check: bool = False,
     progress: bool = False,
 ) -> OverviewsReport:
     """Write coarser levels of a store into it, or bring those that are there up to date.
@@ -82,6 +83,8 @@ def build_overviews(
         Native pixels along one side of a level's pixel, each a multiple of the one before. If
         None, those that the store has; else 2, 4, 8, ... until the longer side has no more
         than 512 pixels.
+    check : bool
+        Read the levels that are there, and derive again what does not hold what was written.
     progress : bool
         Show a progress bar (not with a `dask.distributed` client, which has its own).
 
@@ -129,7 +132,10 @@ def build_overviews(
         version = pyramid.fingerprint(header.geobox)
         if known.get("fingerprint") != version:
             _begin(place, header, pyramid, version)
-        pending = [unit for unit in units if not _is_done(place, unit, version)]
+        done = {unit.key for unit in units if _is_done(place, unit, version)}
+        pending = [unit for unit in units if unit.key not in done]
+        if check:
+            pending += _damaged(place, pyramid, [unit for unit in units if unit.key in done])
         derived = len(pending)
         _derive(place, pyramid, pending, version, progress)
         _publish(place, header, pyramid, version, units)
@@ -257,9 +263,25 @@ def _begin(place, header, pyramid, version):
         place.commit([branch.token()], "empty overviews")
 
 
+def _damaged(place, pyramid, units):
+    """Return the units whose levels do not hold what was written."""
+    damaged = []
+    for part in _parts(units):
+        work = dask.delayed(partial(is_sound, place=place, pyramid=pyramid), pure=False)
+        sound = dask.compute(*(work(unit) for unit in part))
+        damaged += [unit for unit, good in zip(part, sound, strict=True) if not good]
+    return damaged
+
+
+def _parts(units):
+    """Yield a bounded number of units at a time."""
+    for first in range(0, len(units), UNITS_AT_ONCE):
+        yield units[first : first + UNITS_AT_ONCE]
+
+
 def _derive(place, pyramid, units, version, progress):
     """Derive units, a bounded number at once."""
-    for first in range(0, len(units), UNITS_AT_ONCE):
+    for part in _parts(units):
         branch = place.writing()
         work = dask.delayed(
             partial(derive_unit, place=branch, pyramid=pyramid, version=version),
@@ -267,7 +289,6 @@ def _derive(place, pyramid, units, version, progress):
             pure=False,
             traverse=False,
         )
-        part = units[first : first + UNITS_AT_ONCE]
         with ProgressBar() if progress else nullcontext():
             tokens = dask.compute(*(work(unit) for unit in part))
         place.commit(tokens, f"overviews of {len(part)} units")

@@ -531,6 +531,23 @@ def test_a_damaged_native_shard_is_named(path):
     assert overview_factors(path) == ()
 
 
+@pytest.mark.parametrize("damage", ["cut off", "bit", "gone"])
+def test_a_damaged_level_is_found_and_derived_again(path, many_units, damage):
+    build_overviews(path, FACTORS)
+    assert build_overviews(path, check=True).derived == 0
+    before = _levels_of(path)
+    shard = path / "overviews" / "4" / "facies" / "c" / "1" / "2" / "0"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 4] ^= 16
+    if damage == "gone":
+        shard.unlink()
+    else:
+        shard.write_bytes(content[:20] if damage == "cut off" else content)
+    assert build_overviews(path).derived == 0
+    assert build_overviews(path, check=True).derived == 1
+    assert _levels_of(path) == before
+
+
 # which levels there are
 
 
