@@ -1,0 +1,124 @@
+"""Clients of object stores: made from an address and the environment, their errors explained."""
+
+from datetime import timedelta
+from typing import Any
+
+from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+from obstore.store import MemoryStore, from_url
+
+from glaciercube.errors import StoreError
+from glaciercube.store.clients import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    PATIENCE_S,
+    TRIES,
+    Clients,
+    endpoint_of_environment,
+    is_plain_http,
+    redacted,
+    require_threads,
+)
+
+REQUEST_S, SILENCE_S = 300, 60
+"""How long one request may take, and how long its answer may stall (s)."""
+
+MEMORY = "memory://"
+"""Beginning of the addresses of what lies in the memory of one process."""
+
+_ADVICE = (
+    (("NoSuchBucket", "ContainerNotFound", "bucket does not exist"),
+     "the bucket does not exist; create it, or correct the address"),
+    (("169.254.169.254", "metadata.google", "CredentialsNotLoaded", "token request"),
+     "there are no credentials in the environment of this process; set AWS_ACCESS_KEY_ID and "
+     "AWS_SECRET_ACCESS_KEY (GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_KEY), or "
+     "AWS_SKIP_SIGNATURE=true for a public bucket"),
+    (("Redirect", "redirect"), "the bucket is in another region; set AWS_REGION"),
+    (("builder error",),
+     "the endpoint is without encryption; set AWS_ALLOW_HTTP=true if that is meant"),
+    (("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "status code: 401"),
+     "the credentials in the environment are not valid (any more)"),
+    (("status code: 403", "AccessDenied"),
+     "access is denied; the credentials in the environment may not do this"),
+)  # fmt: skip
+"""Parts of an error's text, and what they mean to a user."""
+
+_clients = Clients()
+_memories: dict[str, MemoryStore] = {}
+_make: Any = from_url
+
+
+def client_of(address: str) -> Any:
+    """Return the client of an address in this process.
+
+    Raises
+    ------
+    StoreError
+        If the environment does not say enough, or this process was forked from one that had
+        used a client.
+    """
+    if address.startswith(MEMORY):
+        require_threads(address)
+        return _memories.setdefault(address, MemoryStore())
+    return _clients.client(address, _client)
+
+
+def _client(address):
+    """Return a client as the environment says; it signs its requests and repeats them."""
+    pauses = {
+        "init_backoff": timedelta(seconds=FIRST_PAUSE_S),
+        "max_backoff": timedelta(seconds=LONGEST_PAUSE_S),
+        "base": 2,
+    }
+    options: dict[str, Any] = {
+        "timeout": timedelta(seconds=REQUEST_S),
+        "read_timeout": timedelta(seconds=SILENCE_S),
+    }
+    own: dict[str, Any] = {}
+    if address.startswith("s3://"):
+        endpoint = endpoint_of_environment()
+        if endpoint:
+            own["endpoint"] = endpoint
+            options["allow_http"] = is_plain_http(endpoint)
+    patience = timedelta(seconds=PATIENCE_S)
+    try:
+        client = _make(
+            "gs://" + address.removeprefix("gcs://") if address.startswith("gcs://") else address,
+            config=own or None,
+            client_options=options,
+            retry_config={"max_retries": TRIES, "backoff": pauses, "retry_timeout": patience},
+        )
+        complete = not address.startswith(("az://", "abfs://")) or "account_name" in client.config
+        told = None
+    except Exception as error:
+        told = explained(error, address, "")
+    if told is not None:
+        raise told
+    if not complete:
+        raise StoreError(f"{address} needs the name of an account; set AZURE_STORAGE_ACCOUNT_NAME")
+    return client
+
+
+def explained(error: Exception, address: str, key: str) -> Exception:
+    """Return the error that a user understands, without a word of a secret.
+
+    Parameters
+    ----------
+    error : Exception
+        Of a client.
+    address : str
+        Of the store.
+    key : str
+        That was asked for.
+    """
+    if isinstance(error, StoreError):
+        return error
+    text = str(error)
+    where = f"{address}/{key}" if key else address
+    advice = next((say for parts, say in _ADVICE if any(part in text for part in parts)), None)
+    if isinstance(error, FileNotFoundError) and advice != _ADVICE[0][1]:
+        return FileNotFoundError(f"there is no {where}")
+    if advice is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        advice = _ADVICE[-1][1]
+    if advice is None:
+        return StoreError(f"{where} cannot be read or written: {redacted(text)}")
+    return StoreError(f"{where}: {advice}. The service said: {redacted(text)}")
