@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, GridError, StoreError
-from glaciercube.store import dates, ledger, level_groups, level_units, levels, overviews, pyramids
+from glaciercube.store import dates, ledger, level_units, levels, overviews, pyramids
 from glaciercube.store.appending import append
 from glaciercube.store.layout import Block
 from glaciercube.store.overviews import (
@@ -113,6 +113,15 @@ def path(tmp_path, written):
     return Path(shutil.copytree(written, tmp_path / "layers.zarr"))
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, written):
+    """Return a store with overviews, which tests leave as it is."""
+    path = tmp_path_factory.mktemp("built") / "layers.zarr"
+    shutil.copytree(written, path)
+    build_overviews(path, FACTORS)
+    return path
+
+
 @pytest.fixture
 def many_units(monkeypatch):
     """Make units of one block, so that small stores have several."""
@@ -160,23 +169,21 @@ def test_units_do_not_change_the_levels(tmp_path, written, monkeypatch):
         xr.testing.assert_identical(found[0], found[2])
 
 
-def test_areas_of_classes_are_near_the_native_ones(path):
-    build_overviews(path, FACTORS)
-    native = read(path).facies.values
+def test_areas_of_classes_are_near_the_native_ones(built):
+    native = read(built).facies.values
     for factor, tolerance in ((2, 0.01), (4, 0.02), (8, 0.05)):
-        level = read_overview(path, factor).facies.values
+        level = read_overview(built, factor).facies.values
         for code in (0, 1, 2, 3):
             share, found = (native == code).mean(), (level == code).mean()
             assert share > 0.1
             assert found == pytest.approx(share, abs=tolerance)
 
 
-def test_means_of_probability_are_near_the_native_ones(path):
-    build_overviews(path, FACTORS)
-    native = float(read(path).probability.mean())
+def test_means_of_probability_are_near_the_native_ones(built):
+    native = float(read(built).probability.mean())
     for factor in FACTORS:
         # each pixel of a level counts once, however many pixels it was observed in
-        assert float(read_overview(path, factor).probability.mean()) == pytest.approx(
+        assert float(read_overview(built, factor).probability.mean()) == pytest.approx(
             native, abs=0.01
         )
 
@@ -194,11 +201,10 @@ def test_a_hole_of_less_than_half_a_cell_hides_no_class(tmp_path, layers):
 # where the levels lie
 
 
-def test_levels_lie_on_the_grid_of_the_store(path, layers):
-    build_overviews(path, FACTORS)
+def test_levels_lie_on_the_grid_of_the_store(built, layers):
     native = layers.odc.geobox
     for factor in FACTORS:
-        level = read_overview(path, factor)
+        level = read_overview(built, factor)
         box = level.odc.geobox
         assert box.shape == (-(-ROWS // factor), -(-COLUMNS // factor))
         assert box.affine == level_affine(factor)
@@ -208,10 +214,9 @@ def test_levels_lie_on_the_grid_of_the_store(path, layers):
             assert array.odc.geobox == box
 
 
-def test_other_readers_find_grid_and_attributes_of_every_level(path, layers):
-    build_overviews(path, FACTORS)
+def test_other_readers_find_grid_and_attributes_of_every_level(built, layers):
     for factor in FACTORS:
-        found = xr.open_zarr(path, group=f"overviews/{factor}", decode_coords="all")
+        found = xr.open_zarr(built, group=f"overviews/{factor}", decode_coords="all")
         affine = level_affine(factor)
         stated = [float(part) for part in found.spatial_ref.attrs["GeoTransform"].split()]
         assert Affine.from_gdal(*stated) == affine
@@ -227,14 +232,13 @@ def test_other_readers_find_grid_and_attributes_of_every_level(path, layers):
         assert found.facies.attrs["flag_meanings"] == layers.facies.attrs["flag_meanings"]
         assert found.facies.attrs["cell_methods"] == "area: mode"
         assert found.probability.attrs["cell_methods"] == "area: mean"
-        wanted = read_overview(path, factor).probability.values
+        wanted = read_overview(built, factor).probability.values
         # plain xarray decodes in float64
         np.testing.assert_allclose(found.probability.values, wanted, rtol=0, atol=1e-6)
 
 
-def test_the_store_says_which_groups_are_its_levels(path, layers):
-    build_overviews(path, FACTORS)
-    root = zarr.open_group(path, mode="r")
+def test_the_store_says_which_groups_are_its_levels(built, layers):
+    root = zarr.open_group(built, mode="r")
     layout = root.attrs["multiscales"]["layout"]
     assert [entry["asset"] for entry in layout] == [".", *(f"overviews/{f}" for f in FACTORS)]
     names = {one["name"] for one in root.attrs["zarr_conventions"]}
@@ -639,17 +643,15 @@ def test_units_are_small_where_there_are_many_layers(path):
 # reading
 
 
-def test_reading_a_level_is_lazy(path):
-    build_overviews(path, FACTORS)
+def test_reading_a_level_is_lazy(built):
     with dask.config.set(scheduler=lambda *args, **kwargs: pytest.fail("it computed")):
-        found = read_overview(path, 4)
+        found = read_overview(built, 4)
     assert found.facies.chunks == ((1, 1, 1), (38,), (33,))
-    assert read_overview(path, 4).facies.data.name == found.facies.data.name
+    assert read_overview(built, 4).facies.data.name == found.facies.data.name
 
 
-def test_dates_held_by_pixels_stay_numbers(path):
-    build_overviews(path, (2,))
-    found = read_overview(path, 2)
+def test_dates_held_by_pixels_stay_numbers(built):
+    found = read_overview(built, 2)
     assert found.acquired.dtype == np.int32
     assert set(np.unique(found.acquired)) == {19_000, 19_005}
     assert found.acquired.attrs["units"] == schema.DAYS
@@ -692,25 +694,31 @@ def test_processes_of_a_cluster_derive_the_same(path, tmp_path, written):
     assert _levels_of(path) == _levels_of(tmp_path / "threads.zarr")
 
 
-def test_levels_of_an_asset_that_is_not_there_are_not_seen(path):
-    # read_overview takes a factor of the list, never a path from it
-    build_overviews(path, (2,))
+def test_levels_of_an_asset_that_is_not_there_are_not_seen(built):
+    # read_overview takes a factor of the list, never a built from it
     for factor in ("../2", 2.5, "2"):
         with pytest.raises(StoreError, match=re.escape(f"not by {factor!r}")):
-            read_overview(path, factor)
+            read_overview(built, factor)
 
 
-def test_level_groups_keep_the_codec_and_text_of_coordinates(path):
-    build_overviews(path, (2,))
-    found = zarr.open_group(path, mode="r")["overviews/2"]
+def test_level_groups_keep_the_codec_and_text_of_coordinates(built):
+    found = zarr.open_group(built, mode="r")["overviews/2"]
     assert found["category"][:].tolist() == ["ice", "snow"]
     assert found["time"].chunks == (dates.CHUNK,)
-    assert level_groups.are_published(
-        place_of(path),
-        ledger.read_header(place_of(path)).geobox,
-        levels.pyramid_of(
-            ledger.read_header(place_of(path)),
-            {name: dict(array.attrs) for name, array in found.arrays()},
-            (2,),
-        ),
-    )
+
+
+def test_levels_lie_in_a_bucket_as_in_a_directory(path, layers):
+    pytest.importorskip("obstore")
+    address = "memory://overviews/layers.zarr"
+    whole = layers.chunk(BLOCK | {"time": 1})
+    append(whole.isel(time=[0, 1]), address)
+    build_overviews(address, (3,))
+    append(whole.isel(time=[2]), address)
+    assert build_overviews(address, FACTORS).derived == 4
+    assert build_overviews(address, check=True).derived == 0
+    build_overviews(path, FACTORS)
+    for factor in FACTORS:
+        xr.testing.assert_identical(
+            read_overview(address, factor).compute(), read_overview(path, factor).compute()
+        )
+    assert verify(address).sound
