@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 VERBS = (
     "annual",
     "append",
+    "build_overviews",
     "clear",
     "composite",
     "end_of_ablation",
@@ -26,6 +27,7 @@ VERBS = (
     "rank_scenes",
     "read",
     "read_outlines",
+    "read_overview",
     "search",
     "simulate",
     "speckle_filtered",

@@ -5,6 +5,9 @@ from glaciercube.api import (
     append as append,
 )
 from glaciercube.api import (
+    build_overviews as build_overviews,
+)
+from glaciercube.api import (
     clear as clear,
 )
 from glaciercube.api import (
@@ -45,6 +48,9 @@ from glaciercube.api import (
 )
 from glaciercube.api import (
     read_outlines as read_outlines,
+)
+from glaciercube.api import (
+    read_overview as read_overview,
 )
 from glaciercube.api import (
     search as search,

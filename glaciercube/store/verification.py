@@ -1,10 +1,11 @@
 """Check a store: what the ledger says against what the files hold."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 import dask.array as da
@@ -82,7 +83,7 @@ def verify(
     path: str | os.PathLike | Place,
     *,
     forget: bool = False,
-    repair: xr.Dataset | Sequence[xr.Dataset] | None = None,
+    repair: xr.Dataset | Callable[[Mapping[str, Any]], xr.Dataset] | None = None,
 ) -> VerifyReport:
     """Read every block of a store again and compare it with its checksum.
 
@@ -93,9 +94,9 @@ def verify(
     forget : bool
         Remove the records of corrupt blocks, so that writing the same cube again
         computes them anew.
-    repair : Dataset or several, optional
+    repair : Dataset or callable, optional
         What was written, made again: missing and corrupt blocks are computed from it, and
-        nothing else.
+        nothing else. A callable is given a recipe that the store keeps, and returns it.
 
     Returns
     -------
@@ -105,13 +106,15 @@ def verify(
     Raises
     ------
     StoreError
-        If there is no store, or the dataset to repair it from is another cube's.
+        If there is no store, the dataset to repair it from is another cube's, or it keeps no
+        recipe.
     """
     place = place_of(path)
     repaired = 0
-    if repair is not None:
-        datasets = [repair] if isinstance(repair, xr.Dataset) else list(repair)
-        repaired = sum(mend(dataset, place) for dataset in datasets)
+    if isinstance(repair, xr.Dataset):
+        repaired = mend(repair, place)
+    elif repair is not None:
+        repaired = sum(mend(dataset, place) for dataset in _made_again(place, repair))
     header = ledger.read_header(place)
     causes = causes_of(place, header)
     corrupt = {block: cause for block, cause in causes.items() if cause not in (SOUND, MISSING)}
@@ -137,6 +140,31 @@ def verify(
         ),
         repaired=repaired,
     )
+
+
+def _made_again(place, remake):
+    """Yield the datasets that cover what is damaged, from the recipes of a store."""
+    try:
+        header = ledger.read_header(place)
+        whole = not coordinate_problems(place, header)
+    except StoreError:
+        header = ledger.read_header(place, times=ledger.dates_of(place))
+        whole = False
+    wrong = [block for block, cause in causes_of(place, header).items() if cause != SOUND]
+    needed = {"" if block.time is None else header.times[block.time] for block in wrong}
+    if not whole:
+        needed |= {"", *header.times}
+    recipes = ledger.recipes(place)
+    if needed and not recipes:
+        raise StoreError(
+            f"{str(place)!r} does not know how it was made: some of its variables were computed "
+            "with, or were in memory; give the dataset again, as in verify(path, repair=cube)"
+        )
+    for times, recipe in sorted(recipes, key=lambda one: -len(one[0])):
+        covered = needed & {"", *times}
+        if covered:
+            needed -= covered
+            yield remake(recipe)
 
 
 def mend(dataset: xr.Dataset, place: Place) -> int:

@@ -1,79 +1,25 @@
-"""The verbs: the place that joins the stages."""
+"""Layers of a cube, restricted to outlines where asked; and any dataset made again."""
 
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import geopandas as gpd
-import rioxarray  # noqa: F401 - gives users `.rio`, by which they set a CRS
 import xarray as xr
 
 from glaciercube import cover, grid, schema
-from glaciercube.acquire import failures
-from glaciercube.acquire.catalogs import search
-from glaciercube.acquire.explanation import explain
-from glaciercube.acquire.files import from_files
-from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.lineage import with_recipe
 from glaciercube.acquire.recipes import loaded_again, of_files_again
 from glaciercube.acquire.records import VERSION as RECIPES
 from glaciercube.acquire.records import on_grid, outlines_of_record, outlines_record
-from glaciercube.acquire.scenes import load
-from glaciercube.cube.ablation import end_of_ablation
-from glaciercube.cube.averaging import speckle_filtered
-from glaciercube.cube.composites import composite
-from glaciercube.cube.detectors import with_mask
-from glaciercube.cube.harmonization import harmonize
-from glaciercube.cube.masks import clear
-from glaciercube.cube.ranking import rank_scenes
-from glaciercube.cube.seasons import annual
-from glaciercube.errors import GlacierCubeWarning, SchemaError, StoreError
+from glaciercube.errors import SchemaError, StoreError
 from glaciercube.infer import lazy
 from glaciercube.infer.lineage import narrowed
 from glaciercube.infer.recipes import card_of_record, cube_record, predict_record, read_again
 from glaciercube.model.card import ModelCard
 from glaciercube.model.zoo import card_of
 from glaciercube.products.extents import extent_within
-from glaciercube.products.polygons import outlines
-from glaciercube.products.rasters import export
-from glaciercube.products.series import summarize
-from glaciercube.simulate.archive import simulate
-from glaciercube.store import appending, ledger, writing
 from glaciercube.store.lineage import lineage_of
-from glaciercube.store.places import place_of
-from glaciercube.store.reading import read
-from glaciercube.store.verification import verify
-from glaciercube.store.writing import IncompleteWriteError, WriteReport
-from glaciercube.view.plots import plot
-
-__all__ = [
-    "annual",
-    "append",
-    "clear",
-    "composite",
-    "end_of_ablation",
-    "explain",
-    "export",
-    "from_files",
-    "harmonize",
-    "load",
-    "outlines",
-    "plot",
-    "predict",
-    "rank_scenes",
-    "read",
-    "read_outlines",
-    "search",
-    "simulate",
-    "speckle_filtered",
-    "summarize",
-    "verify",
-    "with_mask",
-    "write",
-]
 
 Card = str | Path | ModelCard
 
@@ -204,139 +150,6 @@ def _predicted_again(recipe):
         strategy=recipe["strategy"],
     )
     return with_recipe(layers[recipe["variables"]], recipe)
-
-
-def write(
-    dataset: xr.Dataset,
-    path: str | os.PathLike,
-    *,
-    overwrite: bool = False,
-    retry_unread: bool = False,
-    take_over: bool = False,
-    progress: bool = False,
-) -> WriteReport:
-    """Write a cube to a Zarr store, or go on with a write that was interrupted.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Variables (time, ..., y, x) or (y, x) on one grid, lazy or not.
-    path : str or path
-        A directory, made if it does not exist; or the address of an object store
-        ("s3://bucket/name.zarr") or of an Icechunk repository ("icechunk+file:///data/name").
-    overwrite : bool
-        Replace the store that is there. The new one grows beside it and takes its place
-        when it is complete: an interruption loses nothing, and the next call goes on. Of
-        directories only.
-    retry_unread : bool
-        Compute blocks again that have holes because a source could not be read.
-    take_over : bool
-        Write although another process has said that it writes other content: it is gone.
-    progress : bool
-        Show a progress bar (not with a `dask.distributed` client, which has its own).
-
-    Returns
-    -------
-    WriteReport
-        What was done; `unread` counts the pixels that are holes because a source could not be
-        read, `read_failures` says which reads of this call these were and why.
-
-    Raises
-    ------
-    SchemaError, GridError
-        If the dataset cannot be stored; nothing is written.
-    StoreError
-        If the path holds a different cube or something else, which is then left as it is;
-        if it cannot be written, or is being written with other content; or if blocks failed,
-        after all others are done.
-
-    Warns
-    -----
-    GlacierCubeWarning
-        If reads failed, or values lay beyond the range of their codes.
-
-    Notes
-    -----
-    A block is computed again if it is not done, or if its inputs have changed since; a dataset
-    that was made with other parameters or weights is refused. See `store.writing.write`. What
-    could not be read is kept beside the ledger, in `_glaciercube/read_failures.json`.
-    """
-    options = {"overwrite": overwrite, "retry_unread": retry_unread, "take_over": take_over}
-    return _recorded(writing.write, dataset, path, progress=progress, **options)
-
-
-def append(
-    dataset: xr.Dataset,
-    path: str | os.PathLike,
-    *,
-    take_over: bool = False,
-    progress: bool = False,
-) -> WriteReport:
-    """Add to a store the dates of a cube that it does not have; calling it again is harmless.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        As for `write`, made in the same way as what the store holds; variables without time may
-        be left out.
-    path : str or path
-        Of a store; made if there is none.
-    take_over : bool
-        Append although another process has said that it writes other content: it is gone.
-    progress : bool
-        Show a progress bar for each group of dates.
-
-    Returns
-    -------
-    WriteReport
-        Of the new dates; `dates` are those that readers see now.
-
-    Raises
-    ------
-    SchemaError, GridError
-        If the dataset cannot be stored; nothing is written.
-    StoreError
-        If the store is another cube's; if it cannot be written, or is being written with
-        other content; or if blocks failed.
-
-    Warns
-    -----
-    GlacierCubeWarning
-        If reads failed, or values lay beyond the range of their codes.
-
-    Notes
-    -----
-    A reader sees a date when it is complete and not before, see `store.appending.append`.
-    Dates lie on disk in the order of their arrival; `read` sorts them.
-    """
-    return _recorded(appending.append, dataset, path, take_over=take_over, progress=progress)
-
-
-def _recorded(function, dataset, path, **options):
-    """Write, and keep with the store what could not be read."""
-    failed: list[failures.Failure] = []
-    try:
-        with failures.collected() as failed:
-            report = function(dataset, path, **options)
-    except IncompleteWriteError as error:
-        if error.report is not None:
-            _keep(failed, error.report.path)
-        raise
-    _keep(failed, report.path)
-    return replace(report, read_failures=tuple(failed))
-
-
-def _keep(failed, path):
-    """Keep failed reads with the store and warn of them."""
-    if not failed:
-        return
-    ledger.add_read_failures(place_of(path), [failure.as_dict() for failure in failed])
-    warnings.warn(
-        f"{failures.summary(failed)}\n{path} has holes there, marked in 'read_failed'; write again "
-        "with retry_unread=True to fill them",
-        GlacierCubeWarning,
-        stacklevel=4,
-    )
 
 
 def _require_extent(cards):
