@@ -37,7 +37,7 @@ CONVENTIONS = (
 )
 """The Zarr conventions that a store declares (GeoZarr)."""
 
-OWN_ATTRIBUTES = ("zarr_conventions", "spatial:", "proj:")
+OWN_ATTRIBUTES = ("zarr_conventions", "spatial:", "proj:", "multiscales")
 """Beginnings of the attributes that the store adds, and takes away again on reading."""
 
 
@@ -144,8 +144,8 @@ def temporal_coords(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def attributes_of(plan: Plan) -> Mapping[str, Any]:
-    """Return the attributes of the store itself, as they are stored."""
-    return {**plan.dataset.attrs, **geozarr_attrs(plan.geobox)}
+    """Return the attributes of the dataset, as they are stored; those of the grid stay."""
+    return dict(plan.dataset.attrs)
 
 
 def encoding_of(stored: Stored, layout: Layout) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,9 +13,10 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import xxhash
+import zarr
 
 from glaciercube.errors import StoreError
-from glaciercube.store import arrays, claims, ledger, strays, template
+from glaciercube.store import arrays, claims, dates, ledger, strays, template
 from glaciercube.store.filling import Filling
 from glaciercube.store.layout import Block, Layout
 from glaciercube.store.ledger import Header
@@ -221,6 +223,7 @@ def _header_to_mend(plan, place):
             + "\n  ".join(lines)
         )
     if not whole:
+        _remove_unreadable(place, header)
         lost = sorted(set(header.times) - set(plan.times))
         if lost:
             raise StoreError(
@@ -231,6 +234,39 @@ def _header_to_mend(plan, place):
         ordered = replace(plan, dataset=plan.dataset.isel({"time": order}, missing_dims="ignore"))
         template.create(ordered.at(header), place)
     return header
+
+
+def _remove_unreadable(place, header):
+    """Remove metadata that cannot be read, which would be taken for those of the store."""
+    for name in _damaged_nodes(place, header):
+        place.delete(f"{name}/zarr.json".lstrip("/"))
+
+
+def _damaged_nodes(place, header):
+    """Return which arrays, and whether the group (an empty name), cannot be read, and why."""
+    shapes = {stored.name: stored.shape for stored in header.layout.variables}
+    names = {"", "y", "x", "spatial_ref", *header.identity["labels"], *shapes}
+    if header.times:
+        names.add("time")
+    with suppress(StoreError):
+        names |= {array.basename for array in dates.arrays_of(dates.seen(place).group)}
+    found = {name: _node_problem(place, name, shapes) for name in sorted(names)}
+    return {name: cause for name, cause in found.items() if cause}
+
+
+def _node_problem(place, name, shapes):
+    """Return what is wrong with a group or an array; empty if nothing. Coordinates are read."""
+    try:
+        node = zarr.open(place.zarr(), path=name, mode="r", zarr_format=3, use_consolidated=False)
+        if name and not isinstance(node, zarr.Array):
+            return "is no array"
+        if isinstance(node, zarr.Array) and name not in shapes:
+            node[...]
+    except Exception as error:  # whatever Zarr makes of damaged metadata
+        return f"cannot be read: {type(error).__name__}: {error}"
+    if name in shapes and getattr(node, "shape", None) != shapes[name]:
+        return f"has the shape {getattr(node, 'shape', None)}, needs {shapes[name]}"
+    return ""
 
 
 def causes_of(place: Place, header: Header) -> dict[Block, str]:
@@ -274,9 +310,11 @@ def check_block(
         return _cell(MISSING)
     digest = xxhash.xxh3_128()
     for stored in layout.of(temporal):
-        array = arrays.array_of(place, stored, fingerprint)
         try:
+            array = arrays.array_of(place, stored, fingerprint)
             codes = np.asarray(array[layout.selection(stored, block)])
+        except StoreError:  # another store has taken the place
+            raise
         except Exception as error:  # whatever a codec makes of damaged bytes
             return _cell(f"{stored.name} cannot be read: {type(error).__name__}: {error}")
         digest.update(np.ascontiguousarray(codes).data)
@@ -298,11 +336,13 @@ def coordinate_problems(place: Place, header: Header) -> list[tuple[str, str]]:
         whole = open_template(place)
     except Exception as error:  # whatever xarray and Zarr make of damaged metadata
         return [("coordinates", f"cannot be read: {type(error).__name__}: {error}")]
+    damaged = _damaged_nodes(place, header)
+    problems = [(repr(name or "zarr.json"), cause) for name, cause in damaged.items()]
     wanted = {dim: np.array(labels) for dim, labels in header.identity["labels"].items()}
     wanted["time"] = np.array(header.times, "datetime64[ns]")
     for dim, coordinate in header.geobox.coordinates.items():
         wanted[dim] = coordinate.values
-    return [
+    return problems + [
         ("coordinates", f"{dim!r} is not as it was written")
         for dim, values in wanted.items()
         if dim in whole.coords and not _equal(whole[dim].values, values)
