@@ -81,6 +81,8 @@ def append(
     failures: dict[Block, Exception] = {}
     if state.pending or len(plan.header.times) > len(found.times):
         failures = _grow(plan, place, state, progress, take_over)
+    else:
+        claims.clear(place)  # of one that was killed after its last date
     report = report_of(plan, place, state, failures, started)
     seen = ledger.read_header(place).times[len(found.times) :]
     report = replace(report, dates=tuple(sorted(seen)))

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,11 @@ def writers(place: Place) -> list[dict[str, Any]]:
 
 
 def clear(place: Place) -> None:
-    """Remove the notes of writers that are known to be gone."""
+    """Remove the notes of writers that are known to be gone, where the store can be written."""
     for key, note in _notes(place):
         if _is_gone(note):
-            place.delete(key)
+            with suppress(OSError):  # nobody waits for them
+                place.delete(key)
 
 
 def _require_alone(place, content, take_over):

@@ -104,9 +104,13 @@ def publish(
 
     Notes
     -----
-    The coordinates' values come first, then the lengths of the arrays, then the consolidated
-    metadata in one step: a reader of these sees the dates of before or those of after.
+    The attributes and the coordinates' values come first, then the lengths of the arrays, then
+    the consolidated metadata in one step: a reader of these sees the dates of before or those of
+    after, and who sees those of after sees all that is said of them.
     """
+    whole = zarr.open_group(place.zarr(writable=True), mode="r+")
+    if any(whole.attrs.get(key) != value for key, value in attrs.items()):
+        whole.update_attributes(dict(attrs))
     group = zarr.open_group(place.zarr(writable=True), mode="r+", use_consolidated=False)
     for name, values in coords.items():
         resized(_array(group, name), (length,))[:] = values
@@ -115,9 +119,6 @@ def publish(
         if shape != array.shape:
             array.resize(shape)
     consolidate(place)
-    whole = zarr.open_group(place.zarr(writable=True), mode="r+")
-    if any(whole.attrs.get(key) != value for key, value in attrs.items()):
-        whole.update_attributes(dict(attrs))
 
 
 def _array(group, name):

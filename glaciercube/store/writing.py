@@ -251,6 +251,7 @@ def _require_same(found, plan, target):
 def _fill(plan, place, state, progress, take_over):
     """Compute and write what is pending; return the blocks that fail."""
     if not state.pending:
+        claims.clear(place)  # of one that was killed after its last block
         return {}
     with claims.writing(place, state.fingerprint, take_over=take_over):
         if plan.recipe:
@@ -258,10 +259,10 @@ def _fill(plan, place, state, progress, take_over):
         if state.anew:
             unread = sorted(block.key for block in state.unread)
             ledger.revise(place, fingerprint(state.fingerprint, *unread))
+        if state.changed:
+            _tell_changes(plan, place)  # first: a resume sees no change in blocks that are done
         filling = Filling(plan, place, state.pending, state.made_of)
         filling.run(progress)
-        if state.changed:
-            _tell_changes(plan, place)
     return filling.failures
 
 
