@@ -195,6 +195,7 @@ def write_block(
     DiskError
         If the store cannot be written.
     """
+    place = place.writing()
     time = None if cell["time"] < 0 else int(cell["time"])
     block = Block(int(cell["row"]), int(cell["column"]), time=time)
     started = perf_counter()
