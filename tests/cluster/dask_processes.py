@@ -1,0 +1,62 @@
+"""`dask scheduler` and `dask worker` as processes of their own, on free ports of this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+WAIT_S = 60
+
+
+def wait_for(condition, what, seconds=WAIT_S):
+    """Wait until a condition gives something, and return that."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise TimeoutError(f"waited {seconds} s for {what}")
+
+
+@contextmanager
+def process(*command, folder, **environment):
+    """Run a Python module as a process in a group of its own, which ends with the context."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", *map(str, command)], cwd=folder, start_new_session=True,
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    try:
+        yield started
+    finally:
+        try:
+            os.killpg(started.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        started.communicate()
+
+
+@contextmanager
+def scheduler(folder):
+    """Give the process of a scheduler and its address."""
+    file = folder / f"scheduler-{time.monotonic_ns()}.json"
+    command = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+    options = ("--no-dashboard", "--scheduler-file", file)
+    with process(*command, *options, folder=folder) as started:
+        wait_for(lambda: file.exists() and file.read_text().strip().endswith("}"), "a scheduler")
+        yield started, json.loads(file.read_text())["address"]
+
+
+@contextmanager
+def workers(folder, address, count=1, threads=1, limit="4GiB", options=(), environment=()):
+    """Give the processes (nannies) of workers."""
+    command = ("distributed.cli.dask_worker", address, "--no-dashboard")
+    size = ("--nthreads", threads, "--nworkers", count, "--memory-limit", limit)
+    with process(
+        *command, *size, "--local-directory", folder, *options, folder=folder, **dict(environment)
+    ) as started:
+        yield started
