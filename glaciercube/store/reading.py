@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from warnings import warn
 
@@ -176,9 +176,8 @@ def read(
         If the store is incomplete: the missing blocks read as no value.
     """
     place = place_of(path)
-    header = ledger.read_header(place)
+    header, whole = _opened(place)
     state = f"{_count(place, header)}.{ledger.revision(place)}"
-    whole = open_template(place)
     window = _window(header, area)
     times = _times(whole, time)
     labels = _labels(whole, bands)
@@ -201,6 +200,16 @@ def read(
         attrs = _own(whole[stored.name].attrs, stored)
         variables[stored.name] = _variable(source, attrs, header)
     return xr.Dataset(variables, coords=cut.coords, attrs=_own(whole.attrs))
+
+
+def _opened(place):
+    """Return the header of a store and its template, of one moment: an append may be at work."""
+    header = ledger.read_header(place)
+    whole = open_template(place)
+    if "time" not in whole.coords:
+        return header, whole
+    labels = whole["time"].values.astype("datetime64[ns]")
+    return replace(header, times=tuple(str(label) for label in labels)), whole
 
 
 def _variable(source, attrs, header: Header):
