@@ -1,0 +1,1 @@
+"""Faults that a store survives: kills, full disks, damage, other writers, servers that fail."""
