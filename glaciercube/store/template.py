@@ -72,7 +72,8 @@ def create(plan: Plan, place: Place, *, growing: bool = False) -> None:
     ----------
     plan : Plan
     place : Place
-        Where there is no store, or one whose making was interrupted.
+        Where there is no store, or one whose making was interrupted. One that another process
+        makes meanwhile is left as it is; its header says whether it is the same.
     growing : bool
         Whether readers see no date before it is complete, or all dates from the beginning.
 
@@ -88,7 +89,8 @@ def create(plan: Plan, place: Place, *, growing: bool = False) -> None:
             _write_arrays(plan, branch, growing)
             draft.commit([branch.token()], "an empty store")
     except OSError as error:
-        raise StoreError(f"the store {str(place)!r} cannot be created: {error}") from error
+        if not ledger.exists(place):  # else another process has just made it: see its header
+            raise StoreError(f"the store {str(place)!r} cannot be created: {error}") from error
 
 
 def _write_arrays(plan, place, growing):

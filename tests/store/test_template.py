@@ -128,8 +128,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path, lazy_cube):
 def test_a_store_made_meanwhile_is_not_touched(store, lazy_cube, monkeypatch):
     before = (store / "zarr.json").read_bytes()
     monkeypatch.setattr(Directory, "exists", lambda place: False)
-    with pytest.raises(StoreError, match="cannot be created"):
-        template.create(plan_of(lazy_cube), Directory(store))
+    template.create(plan_of(lazy_cube), Directory(store))
     assert (store / "zarr.json").read_bytes() == before
 
 
