@@ -201,6 +201,8 @@ def write_block(
     started = perf_counter()
     try:
         known = ledger.read_record(place, block)
+        if known is not None and not known.unread and _unread(block, values, layout):
+            return place.token()  # what was read once is not given up for a hole
         if known is not None and (known.fingerprint != str(cell["made_of"]) or known.unread):
             ledger.forget(place, [block])  # what it says does not hold while the block is written
         record = _write_values(block, values, place, layout, fingerprint)
@@ -219,20 +221,30 @@ def write_block(
     return place.token()
 
 
+def _unread(block, values, layout):
+    """Return how many pixels of a block could not be read."""
+    named = zip(layout.of(block.time is not None), values, strict=True)
+    return sum(
+        int(np.count_nonzero(given)) for stored, given in named if stored.name == schema.READ_FAILED
+    )
+
+
 def _write_values(block, values, place, layout, fingerprint):
     """Write the shards of a block; return what its record says of them."""
     digest = xxhash.xxh3_128()
-    blank, clipped, unread = True, 0, 0
+    blank, clipped = True, 0
     for stored, given in zip(layout.of(block.time is not None), values, strict=True):
         if given.shape != (wanted := layout.block_shape(stored, block)):
             raise StoreError(f"{stored.name!r} was to be {wanted} and was computed {given.shape}")
         codes, beyond = stored.encode(given)
         clipped += beyond
-        if stored.name == schema.READ_FAILED:
-            unread = int(np.count_nonzero(given))
         blank = blank and stored.is_blank(codes)
         digest.update(codes.data)
         array = arrays.array_of(place, stored, fingerprint, mode="r+")
         arrays.write_codes(place, array, codes, layout, (stored, block))
-    state = "empty" if blank else "done"
-    return {"state": state, "checksum": digest.hexdigest(), "clipped": clipped, "unread": unread}
+    return {
+        "state": "empty" if blank else "done",
+        "checksum": digest.hexdigest(),
+        "clipped": clipped,
+        "unread": _unread(block, values, layout),
+    }

@@ -15,7 +15,7 @@ import xarray as xr
 import xxhash
 import zarr
 
-from glaciercube.errors import StoreError
+from glaciercube.errors import GlacierCubeError, StoreError
 from glaciercube.store import arrays, claims, dates, ledger, strays, template
 from glaciercube.store.filling import Filling
 from glaciercube.store.layout import Block, Layout
@@ -162,11 +162,50 @@ def _made_again(place, remake):
             f"{str(place)!r} does not know how it was made: some of its variables were computed "
             "with, or were in memory; give the dataset again, as in verify(path, repair=cube)"
         )
-    for times, recipe in sorted(recipes, key=lambda one: -len(one[0])):
-        covered = needed & {"", *times}
-        if covered:
+    possible = [(needed & {"", *times}, recipe) for times, recipe in recipes]
+    found, problems = _candidates(possible, remake, place, header)
+    for covered, dataset in found:
+        if covered & needed:
             needed -= covered
-            yield remake(recipe)
+            yield dataset
+    if needed and problems:
+        raise problems[0]
+
+
+def _candidates(recipes, remake, place, header):
+    """Return the datasets of recipes, the likeliest first, and why others cannot be made.
+
+    A store whose sources changed keeps a recipe of each: what they were is gone, or would make
+    other blocks than those that are recorded.
+    """
+    found, problems = [], []
+    for covered, recipe in recipes:
+        if not covered:
+            continue
+        try:
+            dataset = remake(recipe)
+        except GlacierCubeError as error:
+            problems.append(error)
+            continue
+        # not all variables may have been written
+        dataset = dataset[[name for name in header.identity["variables"] if name in dataset]]
+        found.append((_agreeing(dataset, place, header), covered, dataset))
+    found.sort(key=lambda one: -one[0])
+    return [one[1:] for one in found], problems
+
+
+def _agreeing(dataset, place, header):
+    """Return how many blocks of a store have the inputs of which a dataset would make them."""
+    plan = plan_of(dataset).at(header)
+    blocks = [
+        block
+        for block in header.layout.all_blocks()
+        if (block.time is None or header.times[block.time] in plan.times)
+        and all(stored.name in dataset for stored in header.layout.of(block.time is not None))
+    ]
+    made_of = plan.fingerprints()
+    records = ledger.records(place, blocks)
+    return sum(record.fingerprint == made_of(block) for block, record in records.items())
 
 
 def mend(dataset: xr.Dataset, place: Place) -> int:

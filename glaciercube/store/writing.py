@@ -46,6 +46,10 @@ class WriteReport:
     changed: int = 0
     """Blocks computed now although they were done before: their inputs have changed since."""
 
+    kept: int = 0
+    """Blocks that stay as they were, although their inputs have changed: these could not be read
+    in full now, and were read in full before."""
+
     failed: tuple[tuple[str, str], ...] = ()
     """Which blocks failed, and why."""
 
@@ -67,6 +71,7 @@ class WriteReport:
         """Return the report in one line."""
         unread = f"{self.unread} pixels unread, " if self.unread else ""
         changed = f"{self.changed} changed, " if self.changed else ""
+        changed += f"{self.kept} kept as they were, " if self.kept else ""
         return (
             f"{Path(self.path).name}: {self.written} of {self.blocks} blocks written, "
             f"{self.empty} empty, {self.skipped} done before, {changed}{len(self.failed)} failed, "
@@ -293,6 +298,7 @@ def report_of(
         empty=sum(record.state == "empty" for record in fresh.values()),
         skipped=len(state.done),
         changed=len(state.changed & fresh.keys()),
+        kept=len(state.changed & now.keys() - fresh.keys() - failures.keys()),
         failed=tuple(
             (plan.header.label(block), f"{type(error).__name__}: {error}")
             for block, error in failures.items()

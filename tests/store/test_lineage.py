@@ -13,6 +13,7 @@ from glaciercube.store.layout import Block
 from glaciercube.store.lineage import Lineage, fingerprint, lineage_of, with_lineage
 from glaciercube.store.places import Directory
 from glaciercube.store.reading import SOURCE, read
+from glaciercube.store.verification import verify
 from glaciercube.store.writing import write
 from glaciercube.windows import Window
 
@@ -87,6 +88,31 @@ def test_only_the_blocks_whose_inputs_changed_are_computed_again(made, path):
     assert (report.written, report.skipped, report.changed) == (2, 16, 2)
     assert "2 changed" in str(report)
     assert write(made.layers(), path).written == 0
+
+
+def test_what_was_read_is_not_given_up_for_a_hole(made, path):
+    holes = set()
+
+    def failed(values, block_info=None):
+        return np.full(values.shape, block_info[0]["chunk-location"] in holes)
+
+    def layers():
+        cube = made.layers()[["valid"]]
+        data = cube.valid.data.map_blocks(failed, dtype=bool, name=f"failed-{made.count}")
+        lineage = Lineage(name=data.name, parameters=made.parameters, inputs=made.inputs)
+        failed_now = cube.valid.copy(data=data).assign_attrs(units="1")
+        return cube.assign(read_failed=with_lineage(failed_now, lineage))
+
+    write(layers(), path)
+    made.inputs.changed = {("2022-08-05", 32, 40), ("2023-08-03", 0, 0)}
+    holes.add((1, 1, 1))
+    report = write(layers(), path)
+    assert (report.written, report.changed, report.kept, report.unread) == (1, 1, 1, 0)
+    assert "1 kept as they were" in str(report)
+    assert verify(path).sound
+    holes.clear()
+    report = write(layers(), path)
+    assert (report.written, report.changed, report.kept) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
