@@ -233,11 +233,14 @@ def _rings(areas, number, generator):
     size = (len(areas), 1)
     angle = np.linspace(0, 2 * np.pi, number, endpoint=False)
     radius = 1 + 0 * angle
-    for wave in range(2, 8):
-        high = 0.35 / wave
+    for wave in (2, 3, 4, 5, 6, 7, 11, 17, 29, 47, 83, 151, 307):
+        if wave > number / 5:
+            break
         phase = generator.uniform(0, 2 * np.pi, size)
-        radius = radius + generator.uniform(0, high, size) * np.cos(wave * angle + phase)
-    radius = np.maximum(radius, 0.2) * generator.uniform(0.9, 1.1, (len(areas), number))
+        high = generator.uniform(0, 0.7 / wave, size)
+        radius = radius + high * np.cos(wave * angle + phase)
+    rough = np.minimum(0.1, 15 / np.sqrt(areas * 1e6 / np.pi))[:, np.newaxis]
+    radius = np.maximum(radius, 0.2) + rough * generator.uniform(-1, 1, (len(areas), number))
     long = generator.uniform(1, 1.8, size)
     x, y = radius * np.cos(angle) * long, radius * np.sin(angle) / long
     turn = generator.uniform(0, np.pi, size)
