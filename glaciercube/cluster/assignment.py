@@ -6,6 +6,10 @@ import numpy as np
 
 from glaciercube.cluster.tiling import joined
 
+FILL = 0.85
+"""Share of a tile's work at which halving aims: cuts between blocks miss it by some, and what is
+over the limit is cut once more. Of 0.8 to 1 it left the fewest half-empty tiles."""
+
 SKEW = 0.15
 """How much a cut across the shorter side of a group must be fairer (share of its work) to be
 preferred to one across the longer side."""
@@ -81,7 +85,7 @@ def _first_half(homes, spans, work, limits):
     """Return which pieces of a group go to the first of two halves."""
     around = _around(spans)
     sides = np.array([around[1] - around[0], around[3] - around[2]])
-    parts = max(work.sum() / limits.work, sides.max() / limits.side)
+    parts = max(work.sum() / (FILL * limits.work), sides.max() / limits.side)
     wanted = np.floor(np.ceil(parts) / 2) / np.ceil(parts)
     best, chosen = np.inf, np.arange(len(work)) < len(work) // 2
     for axis in (0, 1):
