@@ -35,6 +35,9 @@ from glaciercube.api import (
     outlines as outlines,
 )
 from glaciercube.api import (
+    plan as plan,
+)
+from glaciercube.api import (
     plot as plot,
 )
 from glaciercube.api import (
@@ -53,6 +56,12 @@ from glaciercube.api import (
     read_overview as read_overview,
 )
 from glaciercube.api import (
+    read_plan as read_plan,
+)
+from glaciercube.api import (
+    run as run,
+)
+from glaciercube.api import (
     search as search,
 )
 from glaciercube.api import (
@@ -60,6 +69,9 @@ from glaciercube.api import (
 )
 from glaciercube.api import (
     speckle_filtered as speckle_filtered,
+)
+from glaciercube.api import (
+    status as status,
 )
 from glaciercube.api import (
     summarize as summarize,

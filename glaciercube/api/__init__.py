@@ -9,6 +9,9 @@ from glaciercube.acquire.inventories import read_outlines
 from glaciercube.acquire.scenes import load
 from glaciercube.api.predictions import predict, remake
 from glaciercube.api.stores import append, verify, write
+from glaciercube.cluster.plans import plan, read_plan
+from glaciercube.cluster.progress import status
+from glaciercube.cluster.runs import run
 from glaciercube.cube.ablation import end_of_ablation
 from glaciercube.cube.averaging import speckle_filtered
 from glaciercube.cube.composites import composite
@@ -38,16 +41,20 @@ __all__ = [
     "harmonize",
     "load",
     "outlines",
+    "plan",
     "plot",
     "predict",
     "rank_scenes",
     "read",
     "read_outlines",
     "read_overview",
+    "read_plan",
     "remake",
+    "run",
     "search",
     "simulate",
     "speckle_filtered",
+    "status",
     "summarize",
     "verify",
     "with_mask",
