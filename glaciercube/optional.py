@@ -9,6 +9,7 @@ INSTALL = {
     "torchmetrics": "train",
     "openvino": "openvino",
     "icechunk": "icechunk",
+    "obstore": "buckets",
     "botocore": "aws",
     "planetary_computer": "pc",
     "hvplot": "viz",
