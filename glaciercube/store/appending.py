@@ -16,6 +16,7 @@ from glaciercube.store import claims, dates, ledger, template
 from glaciercube.store.filling import Filling
 from glaciercube.store.layout import Block
 from glaciercube.store.ledger import Header
+from glaciercube.store.lineage import fingerprint
 from glaciercube.store.places import Place, place_of
 from glaciercube.store.planning import Plan, content_differences, differences, plan_of
 from glaciercube.store.writing import (
@@ -70,17 +71,21 @@ def append(
     rewritten: an append that is cut off leaves the store as it was, or with whole dates more.
     """
     started = perf_counter()
-    plan = plan_of(dataset)
+    given = plan_of(dataset)
     place = place_of(path)
-    _require_growable(plan)
+    _require_growable(given)
+    _require_growing(place)
     if not place.exists() or (ledger.exists(place) and not dates.is_made(place)):
-        template.create(plan, place, growing=True)
+        template.create(given, place, growing=True)
     found = ledger.read_header(place)
-    plan = _continued(plan, found, place)
-    state = _state(plan, place, found)
+    plan, state = _growth(given, place, found)
     failures: dict[Block, Exception] = {}
     if state.pending or len(plan.header.times) > len(found.times):
-        failures = _grow(plan, place, state, progress, take_over)
+        with claims.writing(place, _whole_of(given), take_over=take_over):
+            now = ledger.read_header(place)
+            if now.times != found.times:  # another let it grow before this one's turn
+                found, (plan, state) = now, _growth(given, place, now)
+            failures = _grow(plan, place, state, progress)
     else:
         claims.clear(place)  # of one that was killed after its last date
     report = report_of(plan, place, state, failures, started)
@@ -89,6 +94,27 @@ def append(
     require_complete(report, failures, place)
     warn_of_clipped(report, plan)
     return report
+
+
+def _require_growing(place):
+    """Raise for places whose arrays cannot be made longer together with their data."""
+    if not place.consolidates:
+        raise StoreError(
+            f"append needs a directory or a bucket, found {str(place)!r}: Icechunk cannot merge "
+            "longer arrays with what tasks wrote; write all dates at once, or append elsewhere"
+        )
+
+
+def _whole_of(plan: Plan) -> str:
+    """Return the fingerprint of all that a dataset holds, whatever of it a store has."""
+    made_of = plan.fingerprints()
+    return fingerprint(*(made_of(block) for block in plan.header.layout.all_blocks()))
+
+
+def _growth(plan: Plan, place: Place, found: Header) -> tuple[Plan, State]:
+    """Return the plan behind a store's dates, and what of it is done."""
+    continued = _continued(plan, found, place)
+    return continued, _state(continued, place, found)
 
 
 def _require_growable(plan):
@@ -165,15 +191,14 @@ def _state(plan: Plan, place: Place, found: Header) -> State:
     return replace(state, changed=frozenset())
 
 
-def _grow(plan, place, state, progress, take_over):
+def _grow(plan, place, state, progress):
     """Compute the pending blocks date by date, and let readers see each date; return failures."""
-    with claims.writing(place, state.fingerprint, take_over=take_over):
-        if plan.recipe:
-            ledger.add_recipe(place, plan.recipe, plan.times)
-        filling = Filling(plan, place, state.pending, state.made_of)
-        publisher = _Publisher(plan, place, state)
-        filling.run(progress, after=publisher.after)
-        publisher.after(())
+    if plan.recipe:
+        ledger.add_recipe(place, plan.recipe, plan.times)
+    filling = Filling(plan, place, state.pending, state.made_of)
+    publisher = _Publisher(plan, place, state)
+    filling.run(progress, after=publisher.after)
+    publisher.after(())
     return filling.failures
 
 

@@ -23,6 +23,25 @@ PATIENCE_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between two tries (s): drawn from zero to a bound that doubles (Brooker 2015, "full jitter")."""
 
+NO_BUCKET = "the bucket does not exist; create it, or correct the address"
+DENIED = "access is denied; the credentials in the environment may not do this"
+_ADVICE = (
+    (("NoSuchBucket", "ContainerNotFound", "bucket does not exist"), NO_BUCKET),
+    (("169.254.169.254", "metadata.google", "CredentialsNotLoaded", "token request",
+      "no providers in chain", "credentials provider was not enabled"),
+     "there are no credentials in the environment of this process; set AWS_ACCESS_KEY_ID and "
+     "AWS_SECRET_ACCESS_KEY (GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_KEY), or "
+     "AWS_SKIP_SIGNATURE=true for a public bucket"),
+    (("Redirect", "redirect"), "the bucket is in another region; set AWS_REGION"),
+    (("builder error",),
+     "the endpoint is without encryption; set AWS_ALLOW_HTTP=true if that is meant"),
+    (("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "status code: 401"),
+     "the credentials in the environment are not valid (any more)"),
+    (("status code: 403", "AccessDenied", "Forbidden"), DENIED),
+)  # fmt: skip
+"""Parts of an error's text, and what they mean to a user."""
+
+
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|SAS|PASSWORD|CREDENTIAL|SIGNATURE", re.IGNORECASE)
 _SHOWN = re.compile(r"ACCESS_KEY_ID$|_FILE$|SKIP_SIGNATURE$|_URI$|PATH$", re.IGNORECASE)
 _SIGNED = re.compile(r"\?[^\s\"'<>]*|(?<=//)[^/@\s]*:[^/@\s]*@")
@@ -159,6 +178,11 @@ def redacted(text: str) -> str:
         if secret and len(value) > 3:
             first = first.replace(value, "***")
     return first if len(first) <= 500 else f"{first[:500]} ..."
+
+
+def advice_of(text: str) -> str | None:
+    """Return what an error's text means to a user; None if that is not known."""
+    return next((say for parts, say in _ADVICE if any(part in text for part in parts)), None)
 
 
 def may_pass(error: Exception) -> bool:

@@ -8,11 +8,14 @@ from obstore.store import MemoryStore, from_url
 
 from glaciercube.errors import StoreError
 from glaciercube.store.clients import (
+    DENIED,
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
+    NO_BUCKET,
     PATIENCE_S,
     TRIES,
     Clients,
+    advice_of,
     endpoint_of_environment,
     is_plain_http,
     redacted,
@@ -24,23 +27,6 @@ REQUEST_S, SILENCE_S = 300, 60
 
 MEMORY = "memory://"
 """Beginning of the addresses of what lies in the memory of one process."""
-
-_ADVICE = (
-    (("NoSuchBucket", "ContainerNotFound", "bucket does not exist"),
-     "the bucket does not exist; create it, or correct the address"),
-    (("169.254.169.254", "metadata.google", "CredentialsNotLoaded", "token request"),
-     "there are no credentials in the environment of this process; set AWS_ACCESS_KEY_ID and "
-     "AWS_SECRET_ACCESS_KEY (GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_KEY), or "
-     "AWS_SKIP_SIGNATURE=true for a public bucket"),
-    (("Redirect", "redirect"), "the bucket is in another region; set AWS_REGION"),
-    (("builder error",),
-     "the endpoint is without encryption; set AWS_ALLOW_HTTP=true if that is meant"),
-    (("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "status code: 401"),
-     "the credentials in the environment are not valid (any more)"),
-    (("status code: 403", "AccessDenied"),
-     "access is denied; the credentials in the environment may not do this"),
-)  # fmt: skip
-"""Parts of an error's text, and what they mean to a user."""
 
 _clients = Clients()
 _memories: dict[str, MemoryStore] = {}
@@ -114,11 +100,11 @@ def explained(error: Exception, address: str, key: str) -> Exception:
         return error
     text = str(error)
     where = f"{address}/{key}" if key else address
-    advice = next((say for parts, say in _ADVICE if any(part in text for part in parts)), None)
-    if isinstance(error, FileNotFoundError) and advice != _ADVICE[0][1]:
+    advice = advice_of(text)
+    if isinstance(error, FileNotFoundError) and advice != NO_BUCKET:
         return FileNotFoundError(f"there is no {where}")
     if advice is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        advice = _ADVICE[-1][1]
+        advice = DENIED
     if advice is None:
         return StoreError(f"{where} cannot be read or written: {redacted(text)}")
     return StoreError(f"{where}: {advice}. The service said: {redacted(text)}")
