@@ -11,11 +11,20 @@ from glaciercube import sensors
 from glaciercube.cluster.orbits import days_of, missions_of, passes_per_day
 from glaciercube.sensors import Sensor
 
-INGEST_S = 1.0
-PREDICT_S = 1.0
-BYTES_PER_BAND = 1.3
-BYTES_OF_MASKS = 0.3
-BYTES_OF_LAYERS = 1.0
+# Measured with `python benchmarks/plan.py --constants` on simulated Sentinel-2 scenes, one
+# thread of a shared AMD EPYC; see docs/planning.md. Other machines and networks differ.
+INGEST_S = 0.76
+"""Core seconds for a million pixels of a date: reading local files, writing the cube."""
+
+PREDICT_S = 5.7
+"""Core seconds for a million pixels of a date and each network, the mean of the bundled two."""
+
+BYTES_PER_BAND = 1.58
+"""Of a pixel on disk, compressed."""
+
+BYTES_OF_MASKS = 0.05
+BYTES_OF_LAYERS = 1.27
+"""Of a pixel of a date on disk: `valid` and the flags; extent, facies and what goes with them."""
 
 ESTIMATES = ("scenes", "bytes_read", "bytes_written", "core_hours")
 """Columns of a plan that are estimates."""
