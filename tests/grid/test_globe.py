@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
@@ -19,12 +19,12 @@ GEOD = Geod(ellps="WGS84")
 
 
 def held(boxes, longitude, latitude):
-    """Return which points lie in any of the boxes."""
+    """Return which points lie in any of the boxes; those on the antimeridian on either side."""
     inside = np.zeros(len(longitude), bool)
+    turned = np.where(abs(abs(longitude) - 180) < 1e-9, -longitude, longitude)
     for west, south, east, north in boxes:
-        inside |= (
-            (longitude >= west) & (longitude <= east) & (latitude >= south) & (latitude <= north)
-        )
+        along = (longitude >= west) & (longitude <= east) | (turned >= west) & (turned <= east)
+        inside |= along & (latitude >= south) & (latitude <= north)
     return inside
 
 
@@ -41,6 +41,7 @@ CRS = ["EPSG:3413", "EPSG:3031", "EPSG:3995", "EPSG:6931", "EPSG:3035"]
 
 
 @settings(max_examples=60, deadline=None)
+@example(crs="EPSG:3031", x=-1, y=-1, rows=1, columns=1, resolution=300.0)
 @given(
     crs=st.sampled_from(CRS),
     x=st.integers(-200, 200),
