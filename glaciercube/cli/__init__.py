@@ -1,4 +1,4 @@
-"""The command line: `python -m glaciercube demo | map | sensors | train`, thin over the verbs."""
+"""The command line: `python -m glaciercube demo | map | run | ...`, thin over the verbs."""
 
 import argparse
 import sys
@@ -45,6 +45,10 @@ def _parser():
     _add_map(commands)
     _add_sensors(commands)
     _add_train(commands)
+    _add_run(commands, "run", "run a plan, or go on with a run that was interrupted")
+    _add_run(commands, "resume", "go on with a run that was interrupted")
+    _add_status(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -98,6 +102,49 @@ def _add_train(commands):
     train.add_argument("--out", required=True, help="folder for the weights and the card")
     train.add_argument("--steps", type=int, help="optimiser steps (a full training by default)")
     train.add_argument("--seed", type=int, default=0)
+
+
+def _add_run(commands, name, text):
+    job = commands.add_parser(name, help=text)
+    job.set_defaults(module="jobs")
+    job.add_argument("plan", metavar="PLAN", help="a plan of tiles (GeoParquet)")
+    job.add_argument("--out", required=True, metavar="DIR", help="folder for all results")
+    job.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask scheduler, or its file (.json); workers of this machine by default",
+    )
+    job.add_argument("--workers", type=int, metavar="N", help="processes to start here")
+    job.add_argument("--threads", type=int, metavar="N", help="of each worker")
+    job.add_argument("--memory-limit", metavar="SIZE", help="of each worker, such as 4GiB")
+    job.add_argument("--retries", type=int, default=2, help="of a step (default 2)")
+    job.add_argument(
+        "--spread",
+        choices=("auto", "tiles", "blocks"),
+        default="auto",
+        help="what workers share: whole tiles, or the blocks of one after the other",
+    )
+    job.add_argument("--gpu", action="store_true", help="predict on workers with a resource GPU")
+    job.add_argument(
+        "--retry-unread", action="store_true", help="read again what could not be read before"
+    )
+
+
+def _add_status(commands):
+    status = commands.add_parser("status", help="how far a run is, from its files")
+    status.set_defaults(module="jobs")
+    status.add_argument("plan", metavar="PLAN")
+    status.add_argument("--out", required=True, metavar="DIR")
+
+
+def _add_verify(commands):
+    verify = commands.add_parser("verify", help="check a store, or all stores of a run")
+    verify.set_defaults(module="jobs")
+    verify.add_argument("path", metavar="PATH", help="a store, or the folder of a run")
+    verify.add_argument(
+        "--repair", action="store_true", help="compute missing and corrupt blocks again"
+    )
+    verify.add_argument("--plan", help="of the run, if its file has moved since")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -92,7 +92,8 @@ def source_of(outlines: Any, beside: Path) -> Source:
         frame = checked(outlines, "the outlines")
         address = beside.with_name(f"{beside.stem}.outlines.parquet")
         return Source(frame=frame, address=str(address), digests=digests_of(frame), in_memory=True)
-    ids, path = outlines if isinstance(outlines, tuple) else (None, outlines)
+    pair = isinstance(outlines, tuple | list) and len(outlines) == 2
+    ids, path = outlines if pair else (None, outlines)
     if not isinstance(path, str | Path) or not Path(path).exists():
         raise AcquireError(
             "a plan needs outlines in a local file or folder, (identifiers, path), or a "

@@ -99,7 +99,8 @@ def status(plan: Plan, out: str | os.PathLike) -> Status:
 
 def _row(name: str, folder: Path, plan: str) -> dict[str, object]:
     state = states.read_state(folder, plan)
-    row: dict[str, object] = dict.fromkeys(COLUMNS, "") | {"tile": name, "state": "waiting"}
+    row: dict[str, object] = {column: "" for column in COLUMNS}
+    row |= {"tile": name, "state": "waiting"}
     row |= {"ingested": 0, "predicted": 0, "blocks": 0, "unread": 0, "seconds": 0.0}
     if state is None:
         return row

@@ -16,7 +16,7 @@ from glaciercube.cluster.memory import demand_of, require_room
 from glaciercube.cluster.plans import Plan
 from glaciercube.cluster.states import Run, State
 from glaciercube.cluster.steps import Job, Outcome
-from glaciercube.errors import SchemaError
+from glaciercube.errors import SchemaError, WeightsError
 from glaciercube.infer.checks import check_cards
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ref_of
@@ -166,12 +166,22 @@ def cards_of(plan: Plan) -> tuple[ModelCard, ...]:
     Raises
     ------
     WeightsError
-        If there is no such network, or two have the same task.
+        If there is no such network, its weights are others than those of the plan, or two have
+        the same task.
     SchemaError
         If none gives an extent.
     """
     cards = tuple(card_of(name) for name in plan.options["cards"])
     check_cards(cards)
+    planned = dict(zip([card.name for card in cards], plan.options["weights"], strict=True))
+    other = [card.name for card in cards if card.sha256 != planned[card.name]]
+    if other:
+        raise WeightsError(
+            f"{plan.path} was made for other weights of {other}: "
+            f"{[planned[name][:12] for name in other]}, found "
+            f"{[card.sha256[:12] for card in cards if card.name in other]}; put those back, or "
+            "make the plan again"
+        )
     if all(card.task != "extent" for card in cards):
         raise SchemaError(
             "a run needs a network with an extent task, such as the bundled 'extent', found "
@@ -278,6 +288,7 @@ def jobs_of(
             plan=plan.fingerprint,
             tile=tile,
             glaciers=plan.glaciers(tile),
+            surroundings=plan.surroundings(tile),
             options=plan.options,
             cards=cards,
             retry_unread=retry_unread,

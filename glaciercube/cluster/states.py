@@ -74,7 +74,9 @@ class State:
         except PermissionError:
             return False
         now = _started(self.process)
-        return now is not None and self.started is not None and now != self.started
+        return _is_zombie(self.process) or (
+            now is not None and self.started is not None and now != self.started
+        )
 
 
 def folder_of(out: Path, tile: str) -> Path:
@@ -262,8 +264,18 @@ def _json(content):
 
 def _started(process):
     """Return when a process began, in ticks since the machine did; None where that is not told."""
+    told = _told(process)
+    return int(told[19]) if len(told) > 19 and told[19].isdigit() else None
+
+
+def _is_zombie(process):
+    """Say whether a process has ended, and only its parent does not know yet."""
+    return _told(process)[:1] == ["Z"]
+
+
+def _told(process):
+    """Return what Linux tells of a process, from its state on; empty where it tells nothing."""
     try:
-        status = Path(f"/proc/{process}/stat").read_text()
-        return int(status.rsplit(")", 1)[1].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return []

@@ -48,8 +48,10 @@ STORES = {"ingest": CUBE, "predict": LAYERS}
 LASTING = (SchemaError, GridError, SensorError, WeightsError)
 """What another try would not change."""
 
-GDAL_CACHE_MB = 256
-"""Of decoded blocks that GDAL keeps in a process, unless the user says otherwise."""
+ENVIRONMENT = {"GDAL_CACHEMAX": "256", "OMP_NUM_THREADS": "1"}
+"""Of a worker, unless the user says otherwise, as far as it can be set in a process that runs: the
+MB of decoded blocks that GDAL keeps; one thread of a network for each thread of Dask, as torch's
+last digits depend on their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,9 @@ class Job:
 
     tile: Tile
     glaciers: gpd.GeoDataFrame
+    surroundings: gpd.GeoDataFrame
+    """Ground that has to be read: the glaciers, widened by the buffer and the halo."""
+
     options: Mapping[str, Any]
     """Of the plan."""
 
@@ -231,10 +236,11 @@ def _computing(here: bool) -> Iterator[None]:
     would hand it to the cluster and wait for it.
     """
     global _steps_here, _setting
-    os.environ.setdefault("GDAL_CACHEMAX", str(GDAL_CACHE_MB))
     if not here:
         yield
         return
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     with _lock:
         if _steps_here == 0:
             _setting = dask.config.set(scheduler="synchronous")
@@ -268,16 +274,12 @@ def cube_of(job: Job) -> xr.Dataset:
     ----------
     job : Job
     """
-    options = job.options
-    halo = max(card.halo for card in job.cards)
-    reach = float(options["buffer_m"]) + halo * abs(job.tile.geobox.resolution.x)
-    near = job.glaciers.to_crs(str(job.tile.geobox.crs)).geometry.buffer(reach)
     return load(
         _items(job),
         job.tile.geobox,
-        dem=options.get("dem"),
-        within=gpd.GeoDataFrame(geometry=near),
-        chunk=int(options["block"]),
+        dem=job.options["dem"],
+        within=job.surroundings,
+        chunk=int(job.options["block"]),
     )
 
 
@@ -287,11 +289,11 @@ def _items(job):
     if kept.exists():
         return [pystac.Item.from_dict(one) for one in json.loads(kept.read_bytes())]
     options = job.options
-    season = options.get("season")
+    season = options["season"]
     found = search(
         options["catalog"],
         job.tile.geobox,
-        _period(options.get("period")),
+        options["period"],
         sensor=options["sensor"],
         season=None if season is None else (season[0], season[1]),
     )
@@ -299,10 +301,6 @@ def _items(job):
     items = [one.to_dict(include_self_link=True, transform_hrefs=False) for one in found]
     states.write_atomically(kept, json.dumps(items).encode())
     return list(found)
-
-
-def _period(period):
-    return tuple(period) if isinstance(period, list) else period
 
 
 def layers_of(job: Job) -> xr.Dataset:

@@ -32,7 +32,8 @@ def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[
     Raises
     ------
     StoreError
-        If another writer of other content is at work, or may be.
+        If another writer of other content is at work, or may be; and if anything within the
+        context cannot be written.
 
     Notes
     -----
@@ -40,14 +41,19 @@ def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[
     of two that begin together at least one sees the other. No clock takes part: a note counts
     until it is removed, or its process is known to be gone - on the same machine that is seen.
     """
-    _require_alone(place, content, take_over)
     key = f"{WRITERS}/{uuid4().hex}.json"
-    place.write(key, json.dumps({"content": content, **_this_process()}).encode())
     try:
-        _require_alone(place, content, take_over=False)
-        yield
-    finally:
-        place.delete(key)
+        _require_alone(place, content, take_over)
+        place.write(key, json.dumps({"content": content, **_this_process()}).encode())
+        try:
+            _require_alone(place, content, take_over=False)
+            yield
+        finally:
+            place.delete(key)
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"the store {str(place)!r} cannot be written: {error}") from error
 
 
 def writers(place: Place) -> list[dict[str, Any]]:

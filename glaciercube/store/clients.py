@@ -1,11 +1,12 @@
 """What clients of object stores share: one per process, patience, and texts without secrets."""
 
+import asyncio
 import os
 import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -14,10 +15,10 @@ from glaciercube.errors import StoreError
 ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_")
 """Beginnings of the environment variables that clients are made from."""
 
-TRIES = 6
+TRIES = 10
 """Times that a request is made whose failure may pass; the client beneath repeats reads itself."""
 
-PATIENCE_S = 120.0
+PATIENCE_S = 90.0
 """After this time a failing request is not repeated any more (s)."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -47,9 +48,13 @@ _SHOWN = re.compile(r"ACCESS_KEY_ID$|_FILE$|SKIP_SIGNATURE$|_URI$|PATH$", re.IGN
 _SIGNED = re.compile(r"\?[^\s\"'<>]*|(?<=//)[^/@\s]*:[^/@\s]*@")
 _PASSING = re.compile(
     r"status code: (5\d\d|429|408)|error sending request|body error|decoding response|"
-    r"dispatch failure|timed? ?out|connection (reset|refused|closed)|incomplete message|"
-    r"broken pipe",
+    r"dispatch failure|streaming error|I/O error|timed? ?out|timeout|"
+    r"failed to create manifest|connection (reset|refused|closed)|incomplete message|broken pipe",
     re.IGNORECASE,
+)
+
+_LASTING = re.compile(
+    r"no space left|permission denied|read-only file system|disk quota", re.IGNORECASE
 )
 
 _Result = TypeVar("_Result")
@@ -187,7 +192,10 @@ def advice_of(text: str) -> str | None:
 
 def may_pass(error: Exception) -> bool:
     """Say whether a request that failed may succeed when it is made again."""
-    return _PASSING.search(str(error)) is not None
+    if isinstance(error, StoreError | FileNotFoundError):
+        return False
+    text = str(error)
+    return _PASSING.search(text) is not None and _LASTING.search(text) is None
 
 
 class Patience:
@@ -206,27 +214,40 @@ class Patience:
 
 
 def patiently(
-    request: Callable[[], _Result],
-    passing: Callable[[Exception], bool],
-    explained: Callable[[Exception], Exception],
+    request: Callable[[], _Result], explained: Callable[[Exception], Exception]
 ) -> _Result:
     """Make a request until it succeeds, or fails for good.
 
     Parameters
     ----------
     request : callable
-    passing : callable
-        Says of an error whether it may pass.
     explained : callable
-        Returns what to raise instead of an error that does not: no text of a client gets out.
+        Returns what to raise instead of an error that does not pass: no text of a client gets
+        out.
     """
     patience = Patience()
     while True:
         try:
             return request()
         except Exception as error:
-            pause = patience.pause() if passing(error) else None
+            pause = patience.pause() if may_pass(error) else None
             told = explained(error) if pause is None else None
         if told is not None:
             raise told  # outside of the handler: the client's error is not its context
         time.sleep(pause or 0.0)
+
+
+async def patiently_async(
+    request: Callable[[], Awaitable[_Result]], explained: Callable[[Exception], Exception]
+) -> _Result:
+    """Make a request until it succeeds, or fails for good, as `patiently` does."""
+    patience = Patience()
+    while True:
+        try:
+            return await request()
+        except Exception as error:
+            pause = patience.pause() if may_pass(error) else None
+            told = explained(error) if pause is None else None
+        if told is not None:
+            raise told
+        await asyncio.sleep(pause or 0.0)

@@ -17,8 +17,8 @@ FOLDER = "_glaciercube"
 LONGEST = 1 << 16
 """Numbers below this name a chunk."""
 
-NUMBER = "N"
-"""Stands for a number in the name of an array."""
+NUMBER = "@"
+"""Stands for a number in the name of an array; no key of a place has this sign."""
 
 _NUMBER = re.compile(r"0|[1-9]\d{0,8}")
 _HEAD = struct.Struct("<II")
@@ -54,14 +54,14 @@ def spot_of(key: str) -> Spot:
     Examples
     --------
     >>> spot_of("_glaciercube/ledger/5.0.2.json")
-    Spot(node='_glaciercube/ledger/N.N.N.json', chunk=(5, 0, 2))
+    Spot(node='_glaciercube/ledger/@.@.@.json', chunk=(5, 0, 2))
     >>> spot_of("_glaciercube/store.json")
     Spot(node='_glaciercube/store.json', chunk=(0,))
     """
     folder, _, name = key.rpartition("/")
     parts = name.split(".")
     chunk = [int(part) for part in parts if _is_number(part)]
-    if not chunk or NUMBER in parts:
+    if not chunk:
         return Spot(key, (0,))
     pattern = ".".join(NUMBER if _is_number(part) else part for part in parts)
     return Spot(f"{folder}/{pattern}", tuple(chunk))
@@ -76,7 +76,7 @@ def name_of(node: str, chunk: tuple[int, ...]) -> str:
 
     Examples
     --------
-    >>> name_of("_glaciercube/ledger/N.N.N.json", (5, 0, 2))
+    >>> name_of("_glaciercube/ledger/@.@.@.json", (5, 0, 2))
     '5.0.2.json'
     """
     numbers = iter(chunk)

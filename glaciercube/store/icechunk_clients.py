@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ from glaciercube.store.clients import (
     advice_of,
     endpoint_of_environment,
     is_plain_http,
+    patiently,
     redacted,
 )
 from glaciercube.store.documents import FOLDER
@@ -54,6 +55,7 @@ if "ICECHUNK_LOG" not in os.environ:
     icechunk.set_logs_filter("error")  # it warns of what the lock below prevents
 
 _clients = Clients()
+_Result = TypeVar("_Result")
 
 
 class RepositoryClient:
@@ -81,8 +83,7 @@ class RepositoryClient:
         """Return the repository; FileNotFoundError if there is none."""
         with self._lock:
             if self._repository is None:
-                with self.errors():
-                    self._repository = icechunk.Repository.open(self.storage)
+                self._repository = self.ask(lambda: icechunk.Repository.open(self.storage))
             return self._repository
 
     def made(self) -> icechunk.Repository:
@@ -90,22 +91,21 @@ class RepositoryClient:
         if not self._is_there():
             if self.folder is not None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            with self.alone(), self.errors():
+            with self.alone():
                 if not self._is_there():
                     self.forget()
-                    self._make()
+                    self.ask(self._make)
         return self.repository()
 
     def _make(self):
         try:
             icechunk.Repository.create(self.storage, config=_config())
         except IcechunkError:
-            if not self._is_there():  # else another process was faster
+            if not icechunk.Repository.exists(self.storage):  # else another process was faster
                 raise
 
     def _is_there(self):
-        with self.errors():
-            return icechunk.Repository.exists(self.storage)
+        return self.ask(lambda: icechunk.Repository.exists(self.storage))
 
     def exists(self) -> bool:
         """Say whether there is a repository, or anything else in its directory."""
@@ -118,12 +118,16 @@ class RepositoryClient:
         with self._lock:
             now = time.monotonic()
             if self._session is None or now - self._asked > age_s:
-                with self.errors():
-                    tip = self.repository().lookup_branch(BRANCH)
-                    if self._session is None or self._session.snapshot_id != tip:
-                        self._session = self.repository().readonly_session(snapshot_id=tip)
+                repository = self.repository()
+                tip = self.ask(lambda: repository.lookup_branch(BRANCH))
+                if self._session is None or self._session.snapshot_id != tip:
+                    self._session = self.ask(lambda: repository.readonly_session(snapshot_id=tip))
                 self._asked = now
             return self._session
+
+    def fork(self) -> icechunk.ForkSession:
+        """Return a session for one task to write in, from the last commit."""
+        return self.ask(lambda: self.repository().writable_session(BRANCH)).fork()
 
     def forget(self) -> None:
         """Forget all that is known: the repository is another one, or gone."""
@@ -147,39 +151,22 @@ class RepositoryClient:
             What the work returned.
         """
         self.made()
-        mark = uuid4().hex
+        attempt = _Attempt(self, work, message)
         end = time.monotonic() + PATIENCE_S
         pause = FIRST_PAUSE_S / 10
         while time.monotonic() < end:
-            with self.alone(), self.errors():
-                session = self.repository().writable_session(BRANCH)
-                if not work(session):
-                    return False
-                if not session.has_uncommitted_changes or self._committed(session, message, mark):
-                    with self._lock:
-                        self._asked = float("-inf")
-                    return True
+            with self.alone():
+                done = self.ask(attempt.run)
+            if done is not None:
+                with self._lock:
+                    self._asked = float("-inf")
+                return done
             time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, LONGEST_PAUSE_S)
         raise StoreError(
             f"{self.address}: others committed first for {PATIENCE_S:.0f} s, and {message!r} was "
             "not; write again when fewer write"
         )
-
-    def _committed(self, session, message, mark):
-        """Commit; return whether it was done, and not another commit instead."""
-        base = session.snapshot_id
-        try:
-            session.commit(message, metadata={MARK: mark})
-        except ConflictError:
-            # It may be done: the answer was lost, and a second try found the first one's commit.
-            for snapshot in self.repository().ancestry(branch=BRANCH):
-                if snapshot.id == base:
-                    return False
-                if snapshot.metadata.get(MARK) == mark:
-                    return True
-            return False
-        return True
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -202,27 +189,59 @@ class RepositoryClient:
             finally:
                 os.close(handle)
 
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raise errors that a user understands, without a word of a secret."""
-        told: Exception | None = None
-        try:
-            yield
-        except IcechunkError as error:
-            told = self._explained(str(error))
-        if isinstance(told, FileNotFoundError):
-            self.forget()
-        if told is not None:
-            raise told  # outside of the handler: the client's error is not its context
+    def ask(self, request: Callable[[], _Result]) -> _Result:
+        """Return the answer to a request, repeated while its failure may pass."""
+        return patiently(request, self.explained)
 
-    def _explained(self, text):
+    def explained(self, error: Exception) -> Exception:
+        """Return the error that a user understands, without a word of a secret."""
+        if not isinstance(error, IcechunkError):
+            return error
+        text = str(error)
         advice = advice_of(text)
         if advice != NO_BUCKET and ("doesn't exist" in text or "ref not found" in text):
+            self.forget()
             return FileNotFoundError(f"there is no repository at {self.address}")
         said = redacted(text.replace("| ", "").split("context:")[0])
         if advice is None:
             return StoreError(f"{self.address} cannot be read or written: {said}")
         return StoreError(f"{self.address}: {advice}. Icechunk said: {said}")
+
+
+class _Attempt:
+    """One commit, tried until it is done or another was faster."""
+
+    def __init__(self, client, work, message):
+        self._client, self._work, self._message = client, work, message
+        self._mark = uuid4().hex
+        self._base: str | None = None
+
+    def run(self) -> bool | None:
+        """Work and commit; return what the work returned, None if another commit was faster."""
+        repository = self._client.repository()
+        session = repository.writable_session(BRANCH)
+        if self._is_done(repository):
+            return True
+        if not self._work(session):
+            return False
+        if session.has_uncommitted_changes:
+            self._base = self._base or session.snapshot_id
+            try:
+                session.commit(self._message, metadata={MARK: self._mark})
+            except ConflictError:
+                return None
+        return True
+
+    def _is_done(self, repository):
+        """Say whether an earlier try was committed, and its answer lost."""
+        if self._base is None:
+            return False
+        for snapshot in repository.ancestry(branch=BRANCH):
+            if snapshot.metadata.get(MARK) == self._mark:
+                return True
+            if snapshot.id == self._base:
+                break
+        return False
 
 
 def client_of(address: str) -> RepositoryClient:

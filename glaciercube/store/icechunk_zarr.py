@@ -2,15 +2,17 @@
 
 import json
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import icechunk
-from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import WrapperStore
 
 from glaciercube.errors import StoreError
+from glaciercube.store.clients import patiently_async
 
 TRUSTED_S = 30.0
 """For how long chunks of the last commit known are taken for the last (s)."""
@@ -21,23 +23,101 @@ METADATA = "zarr.json"
 LONG = 1 << 16
 """Length of an array along time for a task that writes; more than one has."""
 
+_Result = TypeVar("_Result")
+
 _CHUNK = re.compile(r"(.+)/c((?:/\d+)*)")
 
 
 class HasSession(Protocol):
-    """A place with a session that reads."""
+    """A place with a session that reads, and its client."""
 
     uri: str
+
+    @property
+    def client(self) -> Any:
+        """The client of this process."""
 
     def session(self, age_s: float) -> icechunk.Session:
         """Return a session that reads the last commit, or the last but some seconds."""
 
 
-class Following(WrapperStore[Any]):
+async def get_surely(
+    store: Store, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+) -> Buffer | None:
+    """Return the content of a key of an Icechunk store, or a part of it; None if there is none.
+
+    Raises
+    ------
+    ConnectionError
+        If it is there and was not read: Icechunk 1.1 takes any failure for a missing key.
+    """
+    found = await store.get(key, prototype, byte_range)
+    if found is None and await _is_there(store, key):
+        raise ConnectionError(f"I/O error: {key} is there, and was not read")
+    return found
+
+
+async def _is_there(store, key):
+    try:
+        return await store.exists(key)
+    except KeyError:  # of the second version of Zarr
+        return False
+
+
+class _Patient(WrapperStore[Any]):
+    """A store whose requests are repeated while their failure may pass, and errors explained."""
+
+    def _explained(self, error: Exception) -> Exception:
+        raise NotImplementedError
+
+    async def _tried(self, request: Callable[[], Awaitable[_Result]]) -> _Result:
+        return await patiently_async(request, self._explained)
+
+    async def get(self, key, prototype, byte_range=None):
+        """Return the content of a key, or a part of it; None if there is none."""
+        return await self._tried(lambda: get_surely(self._store, key, prototype, byte_range))
+
+    async def get_partial_values(self, prototype, key_ranges):
+        """Return parts of keys."""
+        asked = list(key_ranges)
+        return await self._tried(lambda: self._store.get_partial_values(prototype, asked))
+
+    async def exists(self, key):
+        """Say whether there is a key."""
+        return await self._tried(lambda: self._store.exists(key))
+
+    async def _get_many(self, requests):
+        for request in requests:
+            yield request[0], await self.get(*request)
+
+    async def list(self):
+        """Return all keys."""
+        for key in await self._tried(lambda: _all(self._store.list())):
+            yield key
+
+    async def list_prefix(self, prefix):
+        """Return the keys that begin so."""
+        for key in await self._tried(lambda: _all(self._store.list_prefix(prefix))):
+            yield key
+
+    async def list_dir(self, prefix):
+        """Return the names of the keys and folders in a folder."""
+        for name in await self._tried(lambda: _all(self._store.list_dir(prefix))):
+            yield name
+
+
+async def _all(keys):
+    return [key async for key in keys]
+
+
+class Following(_Patient):
     """The last commit of a repository, also of those to come; pickled by its address."""
 
     def __init__(self, place: HasSession):
         self.place = place
+
+    def _explained(self, error: Exception) -> Exception:
+        return self.place.client.explained(error)
 
     @property
     def _store(self) -> Store:
@@ -106,7 +186,7 @@ class Stretched:
     """Length that holds all that the task wrote."""
 
 
-class Staged(WrapperStore[Any]):
+class Staged(_Patient):
     """What one task writes, also behind the end of an array along time.
 
     Icechunk refuses chunks behind an array's end, and loses chunks when the changes of two
@@ -119,6 +199,8 @@ class Staged(WrapperStore[Any]):
         Of the task.
     stretched : dict
         By the path of the array; kept up to date.
+    explained : callable
+        Returns the error that a user understands instead of one of Icechunk.
     read_only : bool
     """
 
@@ -126,11 +208,16 @@ class Staged(WrapperStore[Any]):
         self,
         fork: icechunk.ForkSession,
         stretched: dict[str, Stretched],
+        explained: Callable[[Exception], Exception],
         *,
         read_only: bool = False,
     ):
         super().__init__(fork.store)
-        self._fork, self._stretched, self._reads = fork, stretched, read_only
+        self._fork, self._stretched = fork, stretched
+        self._explain, self._reads = explained, read_only
+
+    def _explained(self, error: Exception) -> Exception:
+        return self._explain(error)
 
     @property
     def read_only(self) -> bool:
@@ -139,7 +226,7 @@ class Staged(WrapperStore[Any]):
 
     def with_read_only(self, read_only: bool = False) -> "Staged":
         """Return the same store, to read only or to write too."""
-        return Staged(self._fork, self._stretched, read_only=read_only)
+        return Staged(self._fork, self._stretched, self._explain, read_only=read_only)
 
     def _check_writable(self) -> None:
         if self._reads:
@@ -167,15 +254,14 @@ class Staged(WrapperStore[Any]):
         path = _described(key)
         if path in self._stretched:
             return prototype.buffer.from_bytes(self._stretched[path].meant)
-        return await self._store.get(key, prototype, byte_range)
-
-    async def _get_many(self, requests):
-        for request in requests:
-            yield request[0], await self.get(*request)
+        return await super().get(key, prototype, byte_range)
 
     async def set(self, key, value):
         """Write a key, behind the end of an array along time too."""
         self._check_writable()
+        await self._tried(lambda: self._set(key, value))
+
+    async def _set(self, key, value):
         path, place = _chunk(key)
         if path is not None:
             await self._stretch(path, place)
@@ -184,7 +270,7 @@ class Staged(WrapperStore[Any]):
         path = _described(key)
         content = value.to_bytes()
         if path is not None and await self._is_along_time(content):
-            await self._stretch(path, None, content)
+            await self._stretch(path, [], content)
         else:
             await self._store.set(key, value)
 
@@ -200,6 +286,9 @@ class Staged(WrapperStore[Any]):
     async def delete(self, key):
         """Remove a key; nothing happens if there is none."""
         self._check_writable()
+        await self._tried(lambda: self._delete(key))
+
+    async def _delete(self, key):
         path, place = _chunk(key)
         if path is None:
             self._stretched.pop(_described(key) or "", None)
@@ -219,14 +308,14 @@ class Staged(WrapperStore[Any]):
 
     async def _is_along_time(self, content):
         metadata = json.loads(content)
-        names = metadata.get("dimension_names") or ()
-        return bool(names) and names[0] == "time" and metadata["shape"][0] < LONG
+        names = metadata.get("dimension_names") or [None]
+        return names[0] == "time" and metadata["shape"][0] < LONG
 
-    async def _stretch(self, path, place, content=None, *, delete=False):
+    async def _stretch(self, path, place: Sequence[int], content=None, *, delete=False):
         """Make an array long for this task, and note how long it must be, or is to be."""
         known = self._stretched.get(path)
         if known is None:
-            found = await self._store.get(f"{path}/{METADATA}", default_buffer_prototype())
+            found = await get_surely(self._store, f"{path}/{METADATA}", default_buffer_prototype())
             before = None if found is None else found.to_bytes()
             if (before or content) is None or not await self._is_along_time(before or content):
                 return
@@ -254,9 +343,9 @@ def _described(key):
     return path if name == METADATA else None
 
 
-def _chunk(key: str) -> tuple[str | None, tuple[int, ...]]:
+def _chunk(key: str) -> tuple[str | None, Sequence[int]]:
     """Return the path of the array and the place of the chunk that a key holds, if it does."""
     found = _CHUNK.fullmatch(key)
     if found is None:
-        return None, ()
-    return found[1], tuple(int(part) for part in found[2].split("/") if part)
+        return None, []
+    return found[1], [int(part) for part in found[2].split("/") if part]

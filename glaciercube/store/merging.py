@@ -14,7 +14,7 @@ from zarr.core.sync import sync
 from glaciercube.errors import StoreError
 from glaciercube.store import documents
 from glaciercube.store.icechunk_clients import RepositoryClient
-from glaciercube.store.icechunk_zarr import METADATA, Stretched
+from glaciercube.store.icechunk_zarr import METADATA, Stretched, get_surely
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ async def _remove(store, spot):
 def get_key(store: Store, key: str) -> bytes | None:
     """Return the content of a key; None if there is none."""
     try:
-        found = sync(store.get(key, default_buffer_prototype()))
+        found = sync(get_surely(store, key, default_buffer_prototype()))
     except icechunk.IcechunkError as error:
         if any(part in str(error) for part in ("node not found", "not an array")):
             return None

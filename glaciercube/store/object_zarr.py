@@ -1,6 +1,5 @@
 """A bucket as Zarr sees it: no client in its pickle, patient, its errors explained."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol, Self, TypeVar
 
@@ -8,7 +7,7 @@ import obstore
 import zarr
 from zarr.abc.store import Store
 
-from glaciercube.store.clients import Patience, may_pass
+from glaciercube.store.clients import patiently_async
 from glaciercube.store.object_clients import explained
 
 WHOLE_PUT = 64 << 20
@@ -125,15 +124,4 @@ class Objects(zarr.storage.ObjectStore):
 
     async def _tried(self, key: str, request: Callable[[], Awaitable[_Result]]) -> _Result:
         """Return the answer to a request, repeated while its failure may pass."""
-        patience = Patience()
-        while True:
-            try:
-                return await request()
-            except FileNotFoundError as error:
-                told, pause = explained(error, self.place.uri, key), None
-            except Exception as error:
-                pause = patience.pause() if may_pass(error) else None
-                told = explained(error, self.place.uri, key)
-            if pause is None:
-                raise told
-            await asyncio.sleep(pause)
+        return await patiently_async(request, lambda error: explained(error, self.place.uri, key))

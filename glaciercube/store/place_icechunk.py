@@ -12,7 +12,7 @@ from zarr.core.sync import sync
 from glaciercube.errors import StoreError
 from glaciercube.store import documents, merging
 from glaciercube.store.clients import require_plain
-from glaciercube.store.icechunk_clients import BRANCH, RepositoryClient, client_of
+from glaciercube.store.icechunk_clients import RepositoryClient, client_of
 from glaciercube.store.icechunk_zarr import METADATA, Following, Staged, Stretched
 from glaciercube.store.merging import Token, get_key
 from glaciercube.store.places import ICECHUNK, Place, require_key
@@ -78,9 +78,8 @@ class Repository(Place):
         held = self._held()
         if key in held:
             return _required(held[key], self, key)
-        with self.client.errors():
-            found = _content(self.session(FRESH_S), key)
-        return _required(found, self, key)
+        session = self.session(FRESH_S)
+        return _required(self.client.ask(lambda: _content(session, key)), self, key)
 
     def write(self, key: str, content: bytes) -> None:
         """Write a document, in a commit of its own."""
@@ -117,9 +116,7 @@ class Repository(Place):
             session = self.session(0)
         except FileNotFoundError:
             return
-        with self.client.errors():
-            found = _names(session, folder, self._held())
-        yield from found
+        yield from self.client.ask(lambda: _names(session, folder, self._held()))
 
     def stamp(self, key: str) -> Hashable:
         """Return a digest of a key's content: a store that says the same is the same."""
@@ -185,6 +182,11 @@ class Branch(Place):
         return Branch, (self.repository,)
 
     @property
+    def client(self) -> RepositoryClient:
+        """The client of this process."""
+        return self.repository.client
+
+    @property
     def fork(self) -> icechunk.ForkSession:
         """The session of this task.
 
@@ -195,9 +197,7 @@ class Branch(Place):
         """
         self._require_own()
         if self._fork is None:
-            client = self.repository.client
-            with client.errors():
-                self._fork = client.repository().writable_session(BRANCH).fork()
+            self._fork = self.client.fork()
         return self._fork
 
     def _require_own(self):
@@ -212,14 +212,17 @@ class Branch(Place):
 
     def zarr(self, *, writable: bool = False) -> Store:
         """Return the store as Zarr sees it, with what this task has written."""
-        return Staged(self.fork, self._stretched, read_only=not writable)
+        return self._staged().with_read_only(not writable)
+
+    def _staged(self):
+        return Staged(self.fork, self._stretched, self.client.explained)
 
     def read(self, key: str) -> bytes:
         """Return the content of a key, as this task has written it or as it was committed."""
         require_key(key)
         if key in self._documents:
             return _required(self._documents[key], self, key)
-        return _required(_content(self.fork, key), self, key)
+        return _required(self.client.ask(lambda: _content(self.fork, key)), self, key)
 
     def write(self, key: str, content: bytes) -> None:
         """Write a document, to be committed with the arrays."""
@@ -248,11 +251,12 @@ class Branch(Place):
             self._require_own()
             self._documents[key] = None
         else:
-            sync(Staged(self.fork, self._stretched).delete(key))
+            sync(self._staged().delete(key))
 
     def names(self, folder: str) -> Iterator[str]:
         """Return the names of the documents in a folder, or of Zarr's keys."""
-        yield from _names(self.fork, require_key(folder), self._documents)
+        require_key(folder)
+        yield from self.client.ask(lambda: _names(self.fork, folder, self._documents))
 
     def stamp(self, key: str) -> Hashable:
         """Return a digest of a key's content."""

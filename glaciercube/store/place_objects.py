@@ -10,7 +10,7 @@ from obstore.exceptions import AlreadyExistsError, NotSupportedError
 from zarr.abc.store import Store
 
 from glaciercube.errors import GlacierCubeWarning, StoreError
-from glaciercube.store.clients import TRIES, may_pass, patiently, require_plain
+from glaciercube.store.clients import TRIES, patiently, require_plain
 from glaciercube.store.object_clients import MEMORY, client_of, explained
 from glaciercube.store.object_zarr import Objects
 from glaciercube.store.places import Place, require_key
@@ -190,7 +190,7 @@ class Bucket(Place):
 
     def _ask(self, key: str, request: Callable[[], _Result]) -> _Result:
         """Return the answer to a request, repeated while its failure may pass."""
-        return patiently(request, may_pass, lambda error: explained(error, self.uri, key))
+        return patiently(request, lambda error: explained(error, self.uri, key))
 
 
 def _again(address, here):

@@ -283,28 +283,31 @@ def _remove_unreadable(place, header):
 
 def _damaged_nodes(place, header):
     """Return which arrays, and whether the group (an empty name), cannot be read, and why."""
-    shapes = {stored.name: stored.shape for stored in header.layout.variables}
-    names = {"", "y", "x", "spatial_ref", *header.identity["labels"], *shapes}
+    variables = {stored.name: stored for stored in header.layout.variables}
+    names = {"", "y", "x", "spatial_ref", *header.identity["labels"], *variables}
     if header.times:
         names.add("time")
     with suppress(StoreError):
         names |= {array.basename for array in dates.arrays_of(dates.seen(place).group)}
-    found = {name: _node_problem(place, name, shapes) for name in sorted(names)}
+    found = {name: _node_problem(place, name, variables.get(name)) for name in sorted(names)}
     return {name: cause for name, cause in found.items() if cause}
 
 
-def _node_problem(place, name, shapes):
+def _node_problem(place, name, stored):
     """Return what is wrong with a group or an array; empty if nothing. Coordinates are read."""
     try:
         node = zarr.open(place.zarr(), path=name, mode="r", zarr_format=3, use_consolidated=False)
         if name and not isinstance(node, zarr.Array):
             return "is no array"
-        if isinstance(node, zarr.Array) and name not in shapes:
+        if isinstance(node, zarr.Array) and stored is None:
             node[...]
     except Exception as error:  # whatever Zarr makes of damaged metadata
         return f"cannot be read: {type(error).__name__}: {error}"
-    if name in shapes and getattr(node, "shape", None) != shapes[name]:
-        return f"has the shape {getattr(node, 'shape', None)}, needs {shapes[name]}"
+    if stored is None or not isinstance(node, zarr.Array):
+        return ""
+    found, seen = node.shape, slice(1 if stored.temporal else 0, None)
+    if found[seen] != stored.shape[seen] or found[:1] < stored.shape[:1]:
+        return f"has the shape {found}, needs {stored.shape}"
     return ""
 
 

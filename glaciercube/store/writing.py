@@ -182,16 +182,20 @@ class State:
     unread: frozenset[Block] = frozenset()
     """Blocks with holes that are to be filled."""
 
+    revision: str = ""
+    """Of the store, before it was looked at."""
+
     @staticmethod
     def of(plan: Plan, place: Place, blocks: Sequence[Block], retry_unread: bool) -> "State":
         """Return the state of some blocks of a store for a plan."""
+        revision = ledger.revision(place)
         made = plan.fingerprints()
         made_of = {block: made(block) for block in blocks}
         before = ledger.records(place, blocks)
         same = {block: r for block, r in before.items() if r.fingerprint == made_of[block]}
         unread = frozenset(block for block, r in same.items() if retry_unread and r.unread)
         done = {block: r for block, r in same.items() if block not in unread}
-        return State(made_of, done, frozenset(before.keys() - same.keys()), unread)
+        return State(made_of, done, frozenset(before.keys() - same.keys()), unread, revision)
 
     @property
     def anew(self) -> frozenset[Block]:
@@ -259,6 +263,11 @@ def _fill(plan, place, state, progress, take_over):
         claims.clear(place)  # of one that was killed after its last block
         return {}
     with claims.writing(place, state.fingerprint, take_over=take_over):
+        if ledger.revision(place) != state.revision:
+            raise StoreError(
+                f"{str(place)!r} was changed by another writer since this one looked at what is "
+                "done; write again"
+            )
         if plan.recipe:
             ledger.add_recipe(place, plan.recipe, plan.times)
         if state.anew:

@@ -1,9 +1,8 @@
 """Fixtures of jobs: a small archive, a plan on it, and what an undisturbed run of it gives."""
 
-import logging
-
 import pytest
 
+from cluster.dask_processes import workers_here
 from cluster.made import archive_of, plan_of
 from glaciercube.cluster.runs import run
 
@@ -31,14 +30,7 @@ def longer(tmp_path_factory):
 @pytest.fixture(scope="session")
 def cluster_in_process():
     """Return a client of two workers in this process."""
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, memory_limit=0,
-            dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
+    with workers_here() as client:
         yield client
 
 

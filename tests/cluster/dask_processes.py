@@ -1,12 +1,16 @@
-"""`dask scheduler` and `dask worker` as processes of their own, on free ports of this machine."""
+"""Workers in this process, and `dask scheduler` and `dask worker` as processes of their own."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+
+import distributed
+import torch
 
 WAIT_S = 60
 
@@ -60,3 +64,21 @@ def workers(folder, address, count=1, threads=1, limit="4GiB", options=(), envir
         *command, *size, "--local-directory", folder, *options, folder=folder, **dict(environment)
     ) as started:
         yield started
+
+
+@contextmanager
+def workers_here():
+    """Give a client of two workers in this process, whose networks use one thread as elsewhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=False, memory_limit=0,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR,
+            ) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):  # fmt: skip
+            yield client
+    finally:
+        torch.set_num_threads(threads)

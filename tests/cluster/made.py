@@ -11,6 +11,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from glaciercube.cluster.plans import Plan, Tile
+from glaciercube.model.zoo import card_of
 from glaciercube.simulate.archive import simulate
 from glaciercube.windows import Window
 
@@ -26,7 +27,7 @@ class MadePlan(Plan):
     """A plan whose tiles and outlines are in memory."""
 
     made: dict
-    outlines: gpd.GeoDataFrame
+    frame: gpd.GeoDataFrame
 
     def __len__(self):
         return len(self.made)
@@ -38,7 +39,11 @@ class MadePlan(Plan):
         return self.made[name]
 
     def glaciers(self, tile):
-        return self.outlines[self.outlines["rgi_id"].isin(tile.glaciers)]
+        return self.frame[self.frame["rgi_id"].isin(tile.glaciers)]
+
+    def surroundings(self, tile):
+        around = self.glaciers(tile)
+        return around.set_geometry(around.buffer(self.options["buffer_m"] + 160))
 
 
 def archive_of(folder, size=192, dates=DATES):
@@ -72,12 +77,13 @@ def plan_of(archive, tiles=4, block=BLOCK, **options):
         )
     options = {
         "catalog": str(archive.catalog),
-        "period": "2021/2022",
+        "period": "2021-01-01/2022-12-31",
         "season": None,
         "sensor": "sentinel-2-l2a",
         "resolution": RESOLUTION,
         "dem": "cop-dem-glo-30",
         "cards": ["extent", "facies"],
+        "weights": [card_of(name).sha256 for name in options.get("cards", ("extent", "facies"))],
         "buffer_m": 500,
         "block": block,
         "halo": 16,
@@ -91,7 +97,7 @@ def plan_of(archive, tiles=4, block=BLOCK, **options):
         options=options,
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         made=made,
-        outlines=outlines,
+        frame=outlines,
     )
 
 

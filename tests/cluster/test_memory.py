@@ -3,6 +3,7 @@
 import os
 import resource
 
+import distributed
 import pytest
 
 from cluster.dask_processes import scheduler, workers
@@ -12,8 +13,6 @@ from glaciercube.cluster.memory import Demand, demand_of, require_room
 from glaciercube.cluster.runs import cards_of, run
 from glaciercube.cluster.workers import ENVIRONMENT
 from glaciercube.errors import GlacierCubeError
-
-distributed = pytest.importorskip("distributed")
 
 GIB = 2**30
 DEMAND = Demand(block=1024, bands=10, halo=15, networks=1e6, activations=1072.0)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dask
+import distributed
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -16,14 +17,14 @@ import pytest
 from cluster.made import BLOCK, plan_of, record_times, same_stores, same_tables
 from glaciercube.cluster import runs, spreading, states, steps, workers
 from glaciercube.cluster.memory import demand_of
+from glaciercube.cluster.plans import plan as make_plan
+from glaciercube.cluster.plans import read_plan
 from glaciercube.cluster.progress import status
 from glaciercube.cluster.runs import run
 from glaciercube.cluster.steps import Outcome
-from glaciercube.errors import GlacierCubeError, SchemaError, StoreError
+from glaciercube.errors import GlacierCubeError, SchemaError, StoreError, WeightsError
 from glaciercube.model import registry
 from glaciercube.store.reading import read
-
-distributed = pytest.importorskip("distributed")
 
 BLOCKS = 2 * (2 * 4 + 4)
 """Of a tile: cube and layers, two dates of four blocks and four without a date."""
@@ -121,8 +122,8 @@ def test_a_tile_without_a_source_is_set_aside_and_the_rest_goes_on(
     archive, cluster_in_process, tmp_path
 ):
     plan = outside(archive)
-    plan.outlines.loc[1, "geometry"] = (
-        gpd.GeoSeries(plan.outlines.geometry[1]).translate(1_000_000).item()
+    plan.frame.loc[1, "geometry"] = (
+        gpd.GeoSeries(plan.frame.geometry[1]).translate(1_000_000).item()
     )
     report = run(plan, tmp_path / "out", client=cluster_in_process, retries=1)
     assert sorted(report.done) == ["t0_0", "t1_0", "t1_1"]
@@ -340,6 +341,13 @@ def test_options_that_make_no_sense_are_refused(plan, tmp_path, options, said):
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_are_not_those_of_the_plan_are_refused(archive, tmp_path):
+    plan = plan_of(archive, weights=["0" * 64, "1" * 64])
+    with pytest.raises(WeightsError, match=r"other weights of \['extent', 'facies'\]: \['000000"):
+        run(plan, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_networks_without_extent_are_refused(archive, tmp_path):
     with pytest.raises(SchemaError, match=r"extent task, .*found \['facies'\]"):
         run(plan_of(archive, cards=["facies"]), tmp_path / "out")
@@ -463,6 +471,36 @@ def test_without_a_client_workers_are_started_and_ended(archive, undisturbed, tm
     same_stores(tmp_path / "out", undisturbed[0], ["t0_0"])
     with pytest.raises(ValueError, match="No client"):
         distributed.default_client()
+
+
+@pytest.mark.slow
+def test_a_plan_of_outlines_gives_what_other_tiles_give(
+    archive, undisturbed, cluster_in_process, tmp_path
+):
+    made = plan_of(archive, tiles=4).frame
+    planned = make_plan(
+        made,
+        tmp_path / "plan.parquet",
+        catalog=archive.catalog,
+        period="2021/2022",
+        dem="cop-dem-glo-30",
+        buffer_m=50,
+        block=48,
+        target_pixels=48 * 48,
+    )
+    assert len(planned) > 1
+    out = tmp_path / "out"
+    report = run(read_plan(planned.path), out, client=cluster_in_process)
+    assert (sorted(report.done), report.failed) == (sorted(planned.names()), ())
+    # the tiles lie elsewhere, the pixels of the glaciers do not
+    first, second = (
+        pd.concat([pd.read_parquet(path) for path in folder.glob("*/series.parquet")])
+        .set_index(["glacier", "time"])
+        .sort_index()[["area_observed", "observed_fraction", "aar", "snowline"]]
+        for folder in (out, undisturbed[0])
+    )
+    assert len(first) == 8
+    pd.testing.assert_frame_equal(first, second, rtol=1e-9)
 
 
 def test_where_files_of_a_tile_lie_is_checked():

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import dask
@@ -250,10 +250,16 @@ def snapshot(folder):
 # what processes do
 
 
+@lru_cache(maxsize=4)
+def dataset_of(model):
+    """Return the dataset of a model, made once."""
+    return model.dataset()
+
+
 def do(verb, model, path, **options):
     """Write, overwrite, append or repair a model's store with a few threads."""
     with dask.config.set(scheduler="threads", num_workers=THREADS):
-        dataset = model.dataset()
+        dataset = dataset_of(model)
         if verb == "append":
             return append(dataset, path, **options)
         if verb == "repair":
