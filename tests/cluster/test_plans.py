@@ -43,7 +43,7 @@ def test_a_plan_is_read_as_it_was_made(made, outlines):
     found = read_plan(made.path)
     assert found.fingerprint == made.fingerprint
     assert found.options == made.options
-    assert len(found) == len(found.names()) == len(made) > 3
+    assert len(found) == len(found.names()) == len(made) > 1
     assert found.outlines == str(outlines)
     assert [found.tile(name) for name in found.names()] == [made.tile(n) for n in made.names()]
     assert str(found).startswith("alps.parquet: 120 glaciers in")
@@ -61,8 +61,8 @@ def test_tiles_hold_every_glacier_once_with_its_outline(made, outlines):
         assert tuple(own["rgi_id"]) == tile.glaciers
         assert own.geometry.geom_equals(frame.geometry[list(tile.glaciers)], align=False).all()
         core = tile.geobox[tile.core.slices].extent.geom
-        reach = own.to_crs(str(tile.geobox.crs)).geometry.buffer(made.options["buffer_m"])
-        assert core.covers(shapely.box(*reach.total_bounds))
+        bounds = shapely.box(*own.to_crs(str(tile.geobox.crs)).total_bounds)
+        assert core.covers(bounds.buffer(made.options["buffer_m"], join_style="mitre"))
         assert made.surroundings(name).crs == tile.geobox.crs
         seen += tile.glaciers
     assert sorted(seen) == sorted(frame.index)
@@ -195,6 +195,8 @@ def test_a_plan_travels_to_other_processes(made):
      ("everest-landsat7/15_rgi60_glacier_outlines.gpkg", 86),
      ("french-alps-outlines/glacier_shapefiles/2015/glaciers_2015_05.shp", 91)],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*mended")
+@pytest.mark.filterwarnings("ignore:.*crossed themselves, mended")
 def test_real_outlines(real_data, tmp_path, where, count):
     folder, rest = where.split("/", 1)
     path = real_data(folder) / rest
@@ -207,6 +209,6 @@ def test_real_outlines(real_data, tmp_path, where, count):
         own = made.glaciers(tile).to_crs(str(tile.geobox.crs))
         assert grid.crs_for(made.glaciers(tile).iloc[[0]]) == str(tile.geobox.crs)
         core = tile.geobox[tile.core.slices].extent.geom
-        assert core.covers(shapely.box(*own.buffer(500).total_bounds))
+        assert core.covers(shapely.box(*own.total_bounds).buffer(500, join_style="mitre"))
         assert own.area.sum() / 100 < tile.useful
         assert tile.useful <= TARGET_PIXELS or len(tile.glaciers) == 1
