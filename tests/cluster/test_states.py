@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.dask_processes import wait_for
 from glaciercube.cluster.states import (
     RUN,
     STATE,
@@ -124,3 +125,16 @@ def test_a_damaged_or_newer_run_is_refused(tmp_path):
 def test_names_that_leave_the_folder_are_refused(tmp_path, name):
     with pytest.raises(StoreError, match="the plan is damaged, or not to be trusted"):
         folder_of(tmp_path, name)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="needs /proc, as Linux has it")
+def test_a_process_that_nobody_has_asked_for_its_end_is_gone_too(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    try:
+        child.stdout.read()  # ends with the child, which stays as a zombie until wait
+        write_state(tmp_path, DOING)
+        found = replace(read_state(tmp_path, "a" * 64), process=child.pid, started=None)
+        wait_for(lambda: found.is_gone, "the child's end")
+    finally:
+        child.wait()
+        child.stdout.close()
