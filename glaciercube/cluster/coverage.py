@@ -17,8 +17,8 @@ def reaches(shapes: np.ndarray, distance: float, tolerance: float) -> np.ndarray
     distance : float
         In its units.
     tolerance : float
-        The shapes' edges are drawn this much more simply before, which is several times
-        faster; a pixel's size keeps the result right to a pixel.
+        How far the shapes' edges may move before, as they are drawn with fewer vertices:
+        GEOS takes a time that grows faster than their number.
     """
     simple = shapely.simplify(shapes, tolerance, preserve_topology=False)
     lost = shapely.is_empty(simple)

@@ -23,6 +23,11 @@ MAX_SIDE_M = 100_000
 """Sides of a tile at most, unless one glacier is longer: about that of a Sentinel-2 granule, so
 that a tile needs few scenes of a date."""
 
+SIMPLER = 0.05
+"""Outlines are drawn more simply by this share of the buffer, or a pixel if that is more, before
+they are widened: ten times faster for detailed ones, and the area of the buffered glaciers of the
+French Alps (2015) or at Everest comes out half a percent smaller."""
+
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "name": "of the tile, and of its folder",
@@ -96,9 +101,10 @@ def surroundings(
     options : mapping
     """
     shapes = drawn(grid.geographic(outlines).set_axis(outlines[RGI_ID]), crs)
-    reach = options["buffer_m"] + _diagonal(options)
+    tolerance = _tolerance(options)
+    wide = options["buffer_m"] + _diagonal(options) + tolerance
     return gpd.GeoDataFrame(
-        {RGI_ID: outlines[RGI_ID].to_numpy()}, geometry=shapely.buffer(shapes, reach), crs=crs
+        {RGI_ID: outlines[RGI_ID].to_numpy()}, geometry=reaches(shapes, wide, tolerance), crs=crs
     )
 
 
@@ -125,7 +131,7 @@ def _tiles_on(crs, places, rows, options):
     shapes = drawn(places, crs)
     bounds = shapely.bounds(shapes)
     windows = windows_of(bounds, options["resolution"], options["buffer_m"])
-    reach = reaches(shapes, options["buffer_m"], options["resolution"])
+    reach = reaches(shapes, options["buffer_m"], _tolerance(options))
     labels = _labels(windows, reach, options, limits)
     count = int(labels.max()) + 1
     ground = united(reach, labels, count)
@@ -184,6 +190,11 @@ def _cut(cells, work, middle, spans, reach, limits):
         out[members] = np.where(parts == 0, cell, last + parts - 1)
         last += int(parts.max())
     return out
+
+
+def _tolerance(options):
+    """Return how simply outlines are drawn before they are widened (m)."""
+    return max(options["resolution"], options["buffer_m"] * SIMPLER)
 
 
 def _diagonal(options):
