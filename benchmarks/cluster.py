@@ -76,7 +76,7 @@ def make_plan(folder: Path, tiles: int, block: int) -> Plan:
         dem="cop-dem-glo-30",
         buffer_m=step * 0.05,
         block=block,
-        target_pixels=block * block,
+        target_pixels=int(0.45 * block * block),  # room for one glacier
     )
     print(f"{len(made)} tiles of one block of {block} x {block} pixels, {len(DATES)} dates")
     return made

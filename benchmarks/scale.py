@@ -27,6 +27,7 @@ from threading import Event, Thread
 from unittest import mock
 
 import dask
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import psutil
@@ -37,10 +38,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 import glaciercube as gcube
 from glaciercube.cluster import estimates, plans, runs, spreading, states
 from glaciercube.cluster.memory import demand_of
-from glaciercube.cluster.plans import Plan, Tile
-from glaciercube.cluster.states import Run
+from glaciercube.cluster.plans import Plan
 from glaciercube.cluster.steps import Job, Outcome
-from glaciercube.model.zoo import card_of
 from glaciercube.simulate.archive import grid_of_size
 from glaciercube.windows import Window
 
@@ -103,29 +102,20 @@ def measured_rates(folder: Path, size: int) -> dict[str, float]:
     """
     torch.set_num_threads(1)
     archive = gcube.simulate(folder / "archive", size=size, dates=SUMMER)
-    glaciers = gcube.read_outlines(archive.outlines)
-    tile = Tile(
-        name="measured",
-        geobox=grid_of_size(size),
-        core=Window(0, size, 0, size),
-        glaciers=tuple(glaciers["rgi_id"]),
-        useful=size**2,
-    )
+    options = {**OPTIONS, "catalog": str(archive.catalog), "period": "2021/2022"}
+    small = plans.plan(archive.outlines, folder / "small.parquet", **options)
+    cards = runs.cards_of(small)
+    box = grid_of_size(size)
     spent: dict[str, float] = {}
     for out in (folder / "first", folder / "second"):
-        states.begin_run(out, Run(plan="measured", address="", networks={}))
-        job = Job(
-            out=out,
-            plan="measured",
-            tile=tile,
-            glaciers=glaciers,
-            options={
-                **OPTIONS,
-                "catalog": str(archive.catalog),
-                "period": "2021/2022",
-                "block": size,
-            },
-            cards=tuple(card_of(name) for name in OPTIONS["cards"]),
+        states.begin_run(out, runs.run_of(small, cards))
+        job = next(iter(runs.jobs_of(small, out, cards, small.names())))
+        # The whole archive as one block, instead of those blocks of the lattice that it touches.
+        job = replace(
+            job,
+            tile=replace(job.tile, geobox=box, core=Window(0, size, 0, size)),
+            surroundings=gpd.GeoDataFrame(geometry=[box.extent.geom], crs=str(box.crs)),
+            options={**job.options, "block": size},
         )
         outcomes: list[Outcome] = []
         for step in states.STEPS:

@@ -25,12 +25,15 @@ class Relay:
         Which requests fail; its kinds are of KINDS.
     ignore : sequence of str
         Headers of requests that the relay drops, as a server that does not know them would.
+    refuse : sequence of str
+        Headers of requests that it answers with 501, as another such server would.
     """
 
-    def __init__(self, host, faults=None, ignore=()):
+    def __init__(self, host, faults=None, ignore=(), refuse=()):
         self.target = host
         self.faults = faults
         self.ignore = tuple(name.lower() for name in ignore)
+        self.refuse = tuple(refuse)
         self.requests = Counter()
         """By method."""
         self._lock = threading.Lock()
@@ -95,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         key = (self.command, self.path, self.headers.get("Range"))
         kind = relay.faults.draw(key) if relay.faults else None
+        if any(self.headers.get(name) for name in relay.refuse):
+            return self._say(501, [], b"<Error><Code>NotImplemented</Code></Error>")
         if kind in ("500", "503"):
             return self._say(int(kind), [("Content-Type", "text/plain")], b"injected")
         if kind == "reset":
