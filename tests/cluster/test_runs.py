@@ -65,6 +65,7 @@ def test_a_second_run_finds_everything_done(plan, undisturbed, cluster_in_proces
     assert record_times(out) == before
 
 
+@pytest.mark.slow
 def test_blocks_of_one_tile_spread_over_workers_give_the_same(
     plan, undisturbed, cluster_in_process, tmp_path
 ):
@@ -187,6 +188,7 @@ def test_what_another_try_would_not_change_is_not_tried_again(
     assert len(tries) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", ["tiles", "blocks"])
 def test_reads_that_fail_are_in_the_report_and_filled_on_request(
     spread, archive, undisturbed, cluster_in_process, tmp_path
