@@ -292,6 +292,10 @@ def read_plan(path: str | Path, *, check: bool = True) -> Plan:
     check : bool
         Whether its outlines must be there, unchanged.
 
+    Returns
+    -------
+    Plan
+
     Raises
     ------
     StoreError

@@ -29,10 +29,12 @@ DENIED = "access is denied; the credentials in the environment may not do this"
 _ADVICE = (
     (("NoSuchBucket", "ContainerNotFound", "bucket does not exist"), NO_BUCKET),
     (("169.254.169.254", "metadata.google", "CredentialsNotLoaded", "token request",
-      "no providers in chain", "credentials provider was not enabled"),
+      "latest/api/token", "no providers in chain", "credentials provider was not enabled"),
      "there are no credentials in the environment of this process; set AWS_ACCESS_KEY_ID and "
      "AWS_SECRET_ACCESS_KEY (GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_KEY), or "
      "AWS_SKIP_SIGNATURE=true for a public bucket"),
+    (("Account must be specified",),
+     "the account is not named; set AZURE_STORAGE_ACCOUNT_NAME"),
     (("Redirect", "redirect"), "the bucket is in another region; set AWS_REGION"),
     (("builder error",),
      "the endpoint is without encryption; set AWS_ALLOW_HTTP=true if that is meant"),
@@ -48,7 +50,7 @@ _SHOWN = re.compile(r"ACCESS_KEY_ID$|_FILE$|SKIP_SIGNATURE$|_URI$|PATH$", re.IGN
 _SIGNED = re.compile(r"\?[^\s\"'<>]*|(?<=//)[^/@\s]*:[^/@\s]*@")
 _PASSING = re.compile(
     r"status code: (5\d\d|429|408)|error sending request|body error|decoding response|"
-    r"dispatch failure|streaming error|I/O error|timed? ?out|timeout|"
+    r"dispatch failure|streaming error|I/O error|(?<!_)timed? ?out|"
     r"failed to create manifest|connection (reset|refused|closed)|incomplete message|broken pipe",
     re.IGNORECASE,
 )
@@ -139,9 +141,8 @@ def require_plain(address: str) -> str:
             f"the address of a store is {parts.scheme}://name/folder and no more, found one with "
             "a password or a query; give credentials by the environment, as docs/stores.md says"
         )
-    if not (parts.netloc or parts.path.strip("/")) or {".", "..", ""} & set(
-        parts.path.strip("/").split("/") if parts.path.strip("/") else ()
-    ):
+    inside = parts.path.removeprefix("/").rstrip("/")
+    if not (parts.netloc or inside) or (inside and {".", "..", ""} & set(inside.split("/"))):
         raise StoreError(
             f"the address of a store is {parts.scheme}://name/folder, found {address!r}"
         )

@@ -325,6 +325,7 @@ class Staged(_Patient):
             await self._lengthen(path, known.meant)
         if content is not None and (content != known.meant or not known.length):
             known.meant, known.own = content, True
+            known.need = min(known.need, json.loads(content)["shape"][0])
             await self._lengthen(path, content)
         if place and not delete:
             step = json.loads(known.meant)["chunk_grid"]["configuration"]["chunk_shape"][0]

@@ -73,14 +73,11 @@ def _client(address):
             client_options=options,
             retry_config={"max_retries": TRIES, "backoff": pauses, "retry_timeout": patience},
         )
-        complete = not address.startswith(("az://", "abfs://")) or "account_name" in client.config
         told = None
     except Exception as error:
         told = explained(error, address, "")
     if told is not None:
         raise told
-    if not complete:
-        raise StoreError(f"{address} needs the name of an account; set AZURE_STORAGE_ACCOUNT_NAME")
     return client
 
 

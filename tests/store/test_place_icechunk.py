@@ -17,11 +17,11 @@ from servers.objects import ObjectServer
 from servers.relay import KINDS, Relay, s3_environment
 
 from glaciercube.errors import StoreError
-from glaciercube.store import dates, documents
+from glaciercube.store import dates
 from glaciercube.store.places import place_of
 
 icechunk = pytest.importorskip("icechunk")
-merging = pytest.importorskip("glaciercube.store.merging")
+place_icechunk = pytest.importorskip("glaciercube.store.place_icechunk")
 
 SPAWN = multiprocessing.get_context("spawn")
 SLOTS = 12
@@ -240,17 +240,41 @@ def test_dates_that_are_not_complete_wait(place):
     assert in_another_process(place, "ledger") == ["1.0.0.json", "3.0.0.json"]
 
 
-def names_in(folder, address, queue):
-    queue.put(sorted(place_of(address).names(f"_glaciercube/{folder}")))
-
-
 def in_another_process(place, folder):
-    queue = SPAWN.Queue()
-    process = SPAWN.Process(target=names_in, args=(folder, str(place), queue))
-    process.start()
-    found = queue.get(timeout=60)
-    process.join(60)
-    return found
+    """Return the names of documents as a process that knows nothing sees them."""
+    session = type(place.client)(place.uri).session(0)
+    return sorted(place_icechunk._names(session, f"_glaciercube/{folder}", {}))
+
+
+def test_an_array_that_was_written_and_cut_does_not_wait(place):
+    branch = place.writing()
+    group = zarr.open_group(branch.zarr(writable=True), mode="r+")
+    group["time"][:] = np.arange(3) + 5
+    group["time"].resize((0,))
+    group["v"].resize((0, 4, 4))
+    place.commit([branch.token()], "no dates")
+    assert values(place) == []
+    assert place.client.held == []
+
+
+def test_a_chunk_of_a_date_that_was_cut_is_gone(place):
+    place.commit([write_slot(place, 2, 9)], "a block")
+    branch = place.writing()
+    zarr.open_array(branch.zarr(writable=True), path="v", mode="r+").resize((2, 4, 4))
+    place.commit([branch.token()], "2 dates")
+    publish(place, 3)
+    assert values(place) == [0, 0, 0]
+
+
+def test_a_task_sees_an_array_as_it_is(place):
+    branch = place.writing()
+    group = zarr.open_group(branch.zarr(writable=True), mode="r+")
+    group["v"][0] = 1
+    again = zarr.open_group(branch.zarr(), mode="r")
+    assert again["v"].shape == (3, 4, 4)
+    assert again["v"][:, 0, 0].tolist() == [1, 0, 0]
+    group["v"].resize((5, 4, 4))
+    assert zarr.open_array(branch.zarr(), path="v").shape == (5, 4, 4)
 
 
 def test_a_branch_belongs_to_one_task(place):
@@ -313,20 +337,6 @@ def test_documents_are_arrays_that_zarr_reads(place):
     group = zarr.open_group(place.zarr(), path="_glaciercube", mode="r")
     assert group["ledger/@.@.@.json"][5, 0, 2] == '{"state": "done"}'
     assert group["store.json"][0] == '{"layout": 3}'
-
-
-@pytest.mark.parametrize("name", ["0.0.0.json", "static.0.2.json", "7.failed.json", "65535.1.json"])
-def test_numbers_name_a_chunk(name):
-    spot = documents.spot_of(f"_glaciercube/ledger/{name}")
-    assert spot.numbered
-    assert documents.name_of(spot.node, spot.chunk) == name
-
-
-@pytest.mark.parametrize("name", ["store.json", "01.json", "65536.json", "x.y.json", "12ab.json"])
-def test_other_names_are_arrays_of_their_own(name):
-    spot = documents.spot_of(f"_glaciercube/{name}")
-    assert not spot.numbered
-    assert documents.name_of(spot.node, spot.chunk) == name
 
 
 def test_a_ledger_of_2000_records_stays_cheap(place):

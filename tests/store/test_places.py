@@ -13,9 +13,10 @@ import zarr
 from servers.faults import Faults
 from servers.objects import ObjectServer
 from servers.relay import KINDS, Relay, s3_environment
+from xarray.testing import assert_allclose, assert_equal
 
 from glaciercube.errors import StoreError
-from glaciercube.store import dates, object_clients
+from glaciercube.store import dates, object_clients, reading, verification, writing
 from glaciercube.store.places import Directory, place_of
 
 KINDS_OF_PLACES = (
@@ -262,6 +263,23 @@ def test_xarray_reads_and_writes(place):
     place.commit([branch.token()], "a cube")
     again = xr.open_zarr(place.zarr(), consolidated=place.consolidates)
     xr.testing.assert_identical(again.load(), dataset)
+
+
+def test_a_cube_is_written_read_and_verified(place, lazy_cube):
+    report = writing.write(lazy_cube, place)
+    assert report.written == report.blocks
+    seen = reading.read(place)
+    assert_allclose(seen["reflectance"], lazy_cube["reflectance"], atol=1e-4)
+    assert_equal(seen["valid"], lazy_cube["valid"])
+    assert verification.verify(place).sound
+    assert writing.write(lazy_cube, place).skipped == report.blocks
+
+
+def test_a_cube_of_another_grid_is_refused(place, lazy_cube):
+    writing.write(lazy_cube.isel(x=slice(0, 40)), place)
+    with pytest.raises(StoreError, match="holds a different cube"):
+        writing.write(lazy_cube, place)
+    assert reading.read(place).sizes["x"] == 40
 
 
 def test_a_reader_cannot_write(place):
