@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,14 +13,16 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import xxhash
+import zarr
 
 from glaciercube.errors import GlacierCubeError, StoreError
-from glaciercube.store import arrays, claims, ledger, strays, template
+from glaciercube.store import arrays, claims, dates, ledger, strays, template
 from glaciercube.store.filling import Filling
 from glaciercube.store.layout import Block, Layout
 from glaciercube.store.ledger import Header
 from glaciercube.store.places import Place, place_of
 from glaciercube.store.planning import content_differences, differences, plan_of
+from glaciercube.store.reading import open_template
 from glaciercube.store.writing import State, report_of, require_complete
 
 SOUND, MISSING = "", "missing"
@@ -114,7 +117,7 @@ def verify(
         repaired = mend(repair, place)
     elif repair is not None:
         repaired = sum(mend(dataset, place) for dataset in _made_again(place, repair))
-    header = metadata.header_of(place)
+    header = ledger.read_header(place)
     causes = causes_of(place, header)
     corrupt = {block: cause for block, cause in causes.items() if cause not in (SOUND, MISSING)}
     missing = [block for block, cause in causes.items() if cause == MISSING]
@@ -127,7 +130,7 @@ def verify(
         blocks=len(causes),
         missing=tuple(header.label(block) for block in missing),
         corrupt=(
-            *metadata.problems(place, header),
+            *coordinate_problems(place, header),
             *((header.label(block), cause) for block, cause in corrupt.items()),
         ),
         failed=tuple((header.label(block), record.cause) for block, record in failed.items()),
@@ -143,8 +146,12 @@ def verify(
 
 def _made_again(place, remake):
     """Yield the datasets that cover what is damaged, from the recipes of a store."""
-    header = metadata.header_of(place)
-    whole = not metadata.problems(place, header)
+    try:
+        header = ledger.read_header(place)
+        whole = not coordinate_problems(place, header)
+    except StoreError:
+        header = ledger.read_header(place, times=ledger.dates_of(place))
+        whole = False
     wrong = [block for block, cause in causes_of(place, header).items() if cause != SOUND]
     needed = {"" if block.time is None else header.times[block.time] for block in wrong}
     if not whole:
@@ -243,10 +250,10 @@ def mend(dataset: xr.Dataset, place: Place) -> int:
 def _header_to_mend(plan, place):
     """Return the header of a store, after its coordinates are as they were written."""
     try:
-        header = metadata.header_of(place)
-        whole = not metadata.problems(place, header)
+        header = ledger.read_header(place)
+        whole = not coordinate_problems(place, header)
     except StoreError:
-        header = ledger.read_header(place, times=plan.times)
+        header = ledger.read_header(place, times=ledger.dates_of(place) or plan.times)
         whole = False
     lines = [*differences(header, plan.header), *content_differences(header, plan)]
     if lines:
@@ -270,8 +277,38 @@ def _header_to_mend(plan, place):
 
 def _remove_unreadable(place, header):
     """Remove metadata that cannot be read, which would be taken for those of the store."""
-    for name in metadata.damaged_nodes(place, header):
+    for name in _damaged_nodes(place, header):
         place.delete(f"{name}/zarr.json".lstrip("/"))
+
+
+def _damaged_nodes(place, header):
+    """Return which arrays, and whether the group (an empty name), cannot be read, and why."""
+    variables = {stored.name: stored for stored in header.layout.variables}
+    names = {"", "y", "x", "spatial_ref", *header.identity["labels"], *variables}
+    if header.times:
+        names.add("time")
+    with suppress(StoreError):
+        names |= {array.basename for array in dates.arrays_of(dates.seen(place).group)}
+    found = {name: _node_problem(place, name, variables.get(name)) for name in sorted(names)}
+    return {name: cause for name, cause in found.items() if cause}
+
+
+def _node_problem(place, name, stored):
+    """Return what is wrong with a group or an array; empty if nothing. Coordinates are read."""
+    try:
+        node = zarr.open(place.zarr(), path=name, mode="r", zarr_format=3, use_consolidated=False)
+        if name and not isinstance(node, zarr.Array):
+            return "is no array"
+        if isinstance(node, zarr.Array) and stored is None:
+            node[...]
+    except Exception as error:  # whatever Zarr makes of damaged metadata
+        return f"cannot be read: {type(error).__name__}: {error}"
+    if stored is None or not isinstance(node, zarr.Array):
+        return ""
+    found, seen = node.shape, slice(1 if stored.temporal else 0, None)
+    if found[seen] != stored.shape[seen] or found[:1] < stored.shape[:1]:
+        return f"has the shape {found}, needs {stored.shape}"
+    return ""
 
 
 def causes_of(place: Place, header: Header) -> dict[Block, str]:
@@ -333,3 +370,30 @@ def _cell(cause):
     cell = np.empty((1, 1, 1), object)
     cell[...] = cause
     return cell
+
+
+def coordinate_problems(place: Place, header: Header) -> list[tuple[str, str]]:
+    """Return what the coordinates say that the header does not."""
+    try:
+        whole = open_template(place)
+    except Exception as error:  # whatever xarray and Zarr make of damaged metadata
+        return [("coordinates", f"cannot be read: {type(error).__name__}: {error}")]
+    damaged = _damaged_nodes(place, header)
+    problems = [(repr(name or "zarr.json"), cause) for name, cause in damaged.items()]
+    wanted = {dim: np.array(labels) for dim, labels in header.identity["labels"].items()}
+    wanted["time"] = np.array(header.times, "datetime64[ns]")
+    for dim, coordinate in header.geobox.coordinates.items():
+        wanted[dim] = coordinate.values
+    return problems + [
+        ("coordinates", f"{dim!r} is not as it was written")
+        for dim, values in wanted.items()
+        if dim in whole.coords and not _equal(whole[dim].values, values)
+    ]
+
+
+def _equal(found, wanted):
+    if found.shape != wanted.shape:
+        return False
+    if wanted.dtype.kind == "f":
+        return bool(np.allclose(found, wanted, rtol=1e-9, atol=0))
+    return bool((found == wanted).all())
