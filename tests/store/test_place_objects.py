@@ -8,6 +8,7 @@ import warnings
 from contextlib import contextmanager
 
 import numpy as np
+import obstore
 import pytest
 import requests
 import xarray as xr
@@ -17,7 +18,7 @@ from servers.objects import ObjectServer
 from servers.relay import Relay, s3_environment
 
 from glaciercube.errors import GlacierCubeWarning, StoreError
-from glaciercube.store import dates, object_clients, place_objects
+from glaciercube.store import dates, object_clients, place_objects, writing
 from glaciercube.store.places import place_of
 
 pytestmark = pytest.mark.slow
@@ -211,6 +212,14 @@ def test_zarr_tells_of_keys_as_it_does_of_files(s3):
     assert str(store) == "s3://cubes/keys"
     del group["v"]
     assert set(place.keys()) == {"zarr.json"}
+
+
+def test_zarr_and_xarray_read_it_without_this_package(s3, lazy_cube):
+    writing.write(lazy_cube, "s3://cubes/plain")
+    client = obstore.store.from_url("s3://cubes/plain", client_options={"allow_http": True})
+    seen = xr.open_zarr(zarr.storage.ObjectStore(client, read_only=True), decode_coords="all")
+    xr.testing.assert_equal(seen["valid"].astype(bool), lazy_cube["valid"].compute())
+    assert "spatial_ref" in seen.coords
 
 
 def write_here(address, number):
