@@ -97,10 +97,28 @@ def write_codes(
     if stored.is_blank(codes):
         place.delete(shard_key(array, layout, at))
         return
-    selection = layout.selection(stored, block)
+    wide, whole, selection = _whole_shard(array, codes, layout, at)
     try:
-        array[selection] = codes
+        wide[selection] = whole
     except (ValueError, RuntimeError):
-        # A shard at the image's border is merged with what is there, and that is damaged.
+        # Zarr reads the index of the shard that is there, and that is damaged.
         place.delete(shard_key(array, layout, at))
-        array[selection] = codes
+        wide[selection] = whole
+
+
+def _whole_shard(array, codes, layout, at):
+    """Return an array, and what to write where, so that the shard of a block is written whole.
+
+    One that reaches beyond the image would be merged with what is there, damage included.
+    """
+    stored, block = at
+    lengths, _ = layout.shards(stored)
+    selection = layout.selection(stored, block)
+    if codes.shape == lengths:
+        return array, codes, selection
+    whole = np.full(lengths, stored.blank, codes.dtype)
+    whole[tuple(slice(0, length) for length in codes.shape)] = codes
+    starts = [part.indices(size)[0] for part, size in zip(selection, stored.shape, strict=True)]
+    stops = [start + length for start, length in zip(starts, lengths, strict=True)]
+    wide = tuple(max(stop, size) for stop, size in zip(stops, array.shape, strict=True))
+    return dates.resized(array, wide), whole, tuple(map(slice, starts, stops))
