@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from glaciercube.errors import StoreError
-from glaciercube.store import arrays, ledger, metadata
+from glaciercube.store import arrays, ledger, verification
 from glaciercube.store.layout import Block
 from glaciercube.store.places import Directory
 from glaciercube.store.reading import read
@@ -119,7 +119,7 @@ def test_no_store_is_said(tmp_path):
 
 def test_arrays_are_equal_only_in_shape_and_value():
     values = np.array([1.0, 2.0])
-    assert metadata._equal(values, values * (1 + 1e-12))
-    assert not metadata._equal(values, values[:1])
-    assert not metadata._equal(values, values + 1)
-    assert not metadata._equal(np.array(["a"]), np.array(["b"]))
+    assert verification._equal(values, values * (1 + 1e-12))
+    assert not verification._equal(values, values[:1])
+    assert not verification._equal(values, values + 1)
+    assert not verification._equal(np.array(["a"]), np.array(["b"]))
