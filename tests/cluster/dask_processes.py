@@ -26,13 +26,25 @@ def wait_for(condition, what, seconds=WAIT_S):
     raise TimeoutError(f"waited {seconds} s for {what}")
 
 
+WITH_PARENT = """
+import os, runpy, signal, sys, threading
+def watch():
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module that ends, with all it has started, when the tests do, however they end."""
+
+
 @contextmanager
 def process(*command, folder, **environment):
     """Run a Python module as a process in a group of its own, which ends with the context."""
     started = subprocess.Popen(
-        [sys.executable, "-m", *map(str, command)], cwd=folder, start_new_session=True,
-        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+        [sys.executable, "-c", WITH_PARENT, *map(str, command)], cwd=folder,
+        start_new_session=True, env={**os.environ, **environment}, stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         yield started
