@@ -74,7 +74,6 @@ def append(
     given = plan_of(dataset)
     place = place_of(path)
     _require_growable(given)
-    _require_growing(place)
     if not place.exists() or (ledger.exists(place) and not dates.is_made(place)):
         template.create(given, place, growing=True)
     found = ledger.read_header(place)
@@ -94,15 +93,6 @@ def append(
     require_complete(report, failures, place)
     warn_of_clipped(report, plan)
     return report
-
-
-def _require_growing(place):
-    """Raise for places whose arrays cannot be made longer together with their data."""
-    if not place.consolidates:
-        raise StoreError(
-            f"append needs a directory or a bucket, found {str(place)!r}: Icechunk cannot merge "
-            "longer arrays with what tasks wrote; write all dates at once, or append elsewhere"
-        )
 
 
 def _whole_of(plan: Plan) -> str:

@@ -86,6 +86,7 @@ def derive_unit(unit: Unit, *, place: Place, pyramid: Pyramid, version: str) -> 
     StoreError
         If native pixels cannot be read, or levels not be written.
     """
+    place = place.writing()
     digest = xxhash.xxh3_128()
     with naming(place, f" at {pyramid.units.window(unit.block)}"):
         native = zarr.open_group(place.zarr(), mode="r", use_consolidated=False)

@@ -217,12 +217,3 @@ def test_write_points_to_append_for_new_dates(named, path):
     write(named.isel(time=[0]), path)
     with pytest.raises(StoreError, match=r"2 of them new: append\(cube, path\) adds dates"):
         write(named, path)
-
-
-def test_a_place_that_publishes_by_commits_does_not_grow(named, path):
-    class Repository(Directory):
-        consolidates = False
-
-    with pytest.raises(StoreError, match="append needs a directory or a bucket, found '.*cube.zar"):
-        append(named, Repository(path))
-    assert not path.exists()

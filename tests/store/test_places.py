@@ -16,7 +16,15 @@ from servers.relay import KINDS, Relay, s3_environment
 from xarray.testing import assert_allclose, assert_equal
 
 from glaciercube.errors import StoreError
-from glaciercube.store import dates, object_clients, reading, verification, writing
+from glaciercube.store import (
+    appending,
+    dates,
+    object_clients,
+    overviews,
+    reading,
+    verification,
+    writing,
+)
 from glaciercube.store.places import Directory, place_of
 
 KINDS_OF_PLACES = (
@@ -273,6 +281,17 @@ def test_a_cube_is_written_read_and_verified(place, lazy_cube):
     assert_equal(seen["valid"], lazy_cube["valid"])
     assert verification.verify(place).sound
     assert writing.write(lazy_cube, place).skipped == report.blocks
+
+
+def test_a_cube_grows_and_has_overviews(place, lazy_cube):
+    appending.append(lazy_cube.isel(time=[0, 2]), place)
+    assert reading.read(place).sizes["time"] == 2
+    report = appending.append(lazy_cube, place)
+    assert len(report.dates) == 1
+    assert_equal(reading.read(place)["time"], lazy_cube["time"])
+    assert_allclose(reading.read(place)["reflectance"], lazy_cube["reflectance"], atol=1e-4)
+    overviews.build_overviews(place, factors=(2,))
+    assert verification.verify(place).sound
 
 
 def test_a_cube_of_another_grid_is_refused(place, lazy_cube):
