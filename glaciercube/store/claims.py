@@ -115,14 +115,26 @@ def _is_gone(note):
         return True
     except PermissionError:
         return False
+    if _state(process) == "Z":  # ended, and not waited for by its parent
+        return True
     started = _started(process)
     return started is not None and started != note.get("started")
 
 
 def _started(process):
     """Return when a process began, in ticks since the machine did; None where that is not told."""
+    status = _status(process)
+    return int(status[19]) if len(status) > 19 else None
+
+
+def _state(process):
+    """Return the letter of a process's state; empty where that is not told."""
+    return next(iter(_status(process)), "")
+
+
+def _status(process):
+    """Return what Linux tells of a process, from its state on; nothing elsewhere."""
     try:
-        status = Path(f"/proc/{process}/stat").read_text()
-        return int(status.rsplit(")", 1)[1].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return []

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -63,6 +64,17 @@ def test_a_dead_writer_does_not_count(place):
 def test_another_process_of_the_same_number_is_not_the_writer(place):
     leave_note(place, started=1)
     assert claims.writers(place) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_process_that_nobody_waited_for_does_not_count(place):
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    process.stdout.read()  # ends when the process does
+    while claims._state(process.pid) not in ("Z", ""):
+        time.sleep(0.01)
+    leave_note(place, process=process.pid, started=claims._started(process.pid))
+    assert claims.writers(place) == []
+    process.wait()
 
 
 @pytest.mark.parametrize("changes", [{"machine": "elsewhere"}, {"process": None}])
