@@ -248,7 +248,7 @@ def _time_problems(dataset):
 def _chunk_problems(dataset):
     first: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, variable in dataset.data_vars.items():
-        for dim, sizes in variable.chunksizes.items():
+        for dim, sizes in variable.variable.chunksizes.items():
             if dim not in ("y", "x"):
                 continue
             if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:
@@ -308,9 +308,9 @@ def _identity(dataset, geobox, lineages):
 
 def _block_size(dataset, dim):
     sizes = [
-        variable.chunksizes[dim][0]
+        variable.variable.chunksizes[dim][0]
         for variable in dataset.data_vars.values()
-        if dim in variable.chunksizes
+        if dim in variable.variable.chunksizes
     ]
     return int(sizes[0]) if sizes else min(BLOCK, dataset.sizes[dim])
 
