@@ -1,17 +1,18 @@
 """The whole world's plan through a real Dask scheduler: what a tile costs, where it saturates.
 
-Run: python benchmarks/scale.py [--workers 2 8 32] [--tiles 1000] [--scales 1e5 1e6 0]
-     python benchmarks/scale.py --plan world.parquet --tiles 0   # keeps the plan; every tile
-No pixels: a step of a tile sleeps for the seconds that it was measured to need, divided by the
-scale, so that the scheduler sees that many times the rate of a real run; at scale 0 no step
-sleeps. The client's loop is the one of `run`, with real jobs. Scheduler, workers and client are
-processes: one scheduler, one that holds all workers (a thread each, no profiler), and this one.
-They share this machine's cores, so the wall shows where the machine saturates, and the processor
-time of scheduler and client for a tile what they can do with a core each.
+Run: python benchmarks/scale.py [--workers 2 8 32] [--rates 10 0] [--plan world.parquet]
+No pixels: a step of a tile sleeps for the seconds that it was measured to need, divided by a
+scale, so that the scheduler sees that many times the rate of a real run. The scale follows from
+the rate, tiles per second if nothing but the steps took time; at rate 0 no step sleeps. The
+client's loop is the one of `run`, with real jobs. Scheduler, workers and client are processes:
+one scheduler, one that holds all workers (a thread each, no profiler), and this one. They share
+this machine's cores, so the wall shows where the machine saturates, and the processor time of
+scheduler and client for a tile what they can do with a core each.
 """
 
 import argparse
 import asyncio
+import heapq
 import os
 import runpy
 import subprocess
@@ -60,11 +61,13 @@ OPTIONS = {
 SUMMER = ["2021-07-10", "2021-08-20", "2022-07-15", "2022-08-21"]
 HEADS = (
     "workers", "scale", "tiles", "offered/s", "tiles/s", "ratio", "lost ms", "S cores", "W cores",
-    "C cores", "S ms", "W ms", "C ms", "S idle %", "tasks", "C MiB", "C more",
+    "C cores", "S ms", "W ms", "C ms", "S idle %", "tasks", "S MiB", "S more", "C MiB",
+    "C more",
 )  # fmt: skip
 """S, W, C: scheduler, workers, client. Offered: tiles per second if only the steps took time. Lost:
 time of workers for a tile beyond its steps. ms: processor time for a tile."""
 
+SPANS = (32, 64, 128, 256, 512, 1024, 2048)
 IDLE_S = 5.0
 """For how long idle workers are watched."""
 
@@ -73,8 +76,8 @@ def main() -> None:
     """Print what a tile takes, what the world takes, and how the scheduler fares."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32])
-    parser.add_argument("--scales", type=float, nargs="+", default=[1e5, 1e6, 0])
-    parser.add_argument("--tiles", type=int, default=1000, help="of the plan, 0 for all")
+    parser.add_argument("--rates", type=float, nargs="+", default=[10, 0], help="tiles/s")
+    parser.add_argument("--tiles", type=int, default=0, help="evenly of the plan; all if 0")
     parser.add_argument("--count", type=int, default=280_000, help="outlines of the world")
     parser.add_argument("--size", type=int, default=1024, help="pixels of the measured tile")
     parser.add_argument("--plan", help="file of the world's plan: made if there is none")
@@ -89,8 +92,10 @@ def main() -> None:
         world = world_plan(Path(options.plan or f"{folder}/world.parquet"), options.count)
         work = work_of(world, rates)
         cost(world, work, rates)
+        spans(work, SPANS)
         print("".join(f"{head:>9}" for head in HEADS))
-        cases = replays(world, work.iloc[: options.tiles or None], options)
+        every = max(1, len(work) // options.tiles) if options.tiles else 1
+        cases = replays(world, work.iloc[::every], options)
     summary(cases, work)
 
 
@@ -165,6 +170,20 @@ def cost(world: Plan, work: pd.DataFrame, rates: Mapping[str, float]) -> None:
         f"largest {whole.max() / 60:,.0f}; medians of its steps "
         + ", ".join(f"{step} {minutes:.1f}" for step, minutes in steps.items())
     )
+
+
+def spans(work: pd.DataFrame, workers: Sequence[int]) -> None:
+    """Print how long the world takes on many workers: the most work first, each when it is free.
+
+    Arithmetic, no scheduler: what is lost is that the last tiles leave workers idle.
+    """
+    seconds = np.sort(work.sum(axis=1).to_numpy())[::-1]
+    for count in workers:
+        free = [0.0] * count
+        for one in seconds:
+            heapq.heapreplace(free, free[0] + one)
+        share = seconds.sum() / count / max(free)
+        print(f"on {count:5} workers: {max(free) / 3600:8.1f} hours, {share:.0%} of them at work")
 
 
 class Most(SchedulerPlugin):
@@ -290,8 +309,8 @@ class Case:
     most: int
     """Tasks with the scheduler at a time."""
 
-    memory: tuple[float, float]
-    """Of the client (MiB): before, and at most."""
+    memory: tuple[float, ...]
+    """Of scheduler and client (MiB): before, and how much more at most."""
 
     def line(self) -> str:
         """Return the case as a line of the table."""
@@ -300,8 +319,7 @@ class Case:
         numbers = (
             self.workers, self.scale, self.tiles, offered, rate, rate / offered,
             1e3 * (self.workers * self.wall - self.work) / self.tiles, *(self.cpu / self.wall),
-            *(1e3 * self.cpu / self.tiles), 100 * self.idle[0], self.most, self.memory[0],
-            self.memory[1] - self.memory[0],
+            *(1e3 * self.cpu / self.tiles), 100 * self.idle[0], self.most, *self.memory,
         )  # fmt: skip
         return "".join(f"{number:9.4g}" for number in numbers)
 
@@ -309,9 +327,11 @@ class Case:
 def replays(world: Plan, work: pd.DataFrame, options: argparse.Namespace) -> list[Case]:
     """Replay a plan on clusters of some sizes at some scales."""
     cases = []
+    world.glaciers(world.names()[0])  # reads the outlines, once in a process
     for count in options.workers:
         with cluster_of(count) as cluster:
-            for scale in options.scales:
+            for rate in options.rates:
+                scale = rate * work.sum(axis=1).mean() / count
                 cases.append(replayed(cluster, world, work, (count, scale)))
                 print(cases[-1].line(), flush=True)
     return cases
@@ -330,7 +350,11 @@ def replayed(cluster: Cluster, world: Plan, work: pd.DataFrame, case: tuple[int,
     jobs = runs.jobs_of(world, Path("/nowhere"), cards, work.index)
     jobs = resting(jobs, work, scale, slept)
     steps = {step: partial(rest, step) for step in states.STEPS}
-    with watched(cluster.processes[2]) as memory, mock.patch.object(spreading, "WORK", steps):
+    with (
+        watched(cluster.processes[0]) as scheduler,
+        watched(cluster.processes[2]) as client,
+        mock.patch.object(spreading, "WORK", steps),
+    ):
         before = cluster.clocks()
         ended = spreading.outcomes(cluster.client, jobs, len(work), given)
         done = sum(not one.cause for one in ended)
@@ -345,7 +369,7 @@ def replayed(cluster: Cluster, world: Plan, work: pd.DataFrame, case: tuple[int,
         cpu=took[1:],
         idle=idle[1:] / idle[0],
         most=cluster.client.run_on_scheduler(most_tasks),
-        memory=(memory[0], max(memory)),
+        memory=tuple(n for seen in (scheduler, client) for n in (seen[0], max(seen) - seen[0])),
     )
 
 
