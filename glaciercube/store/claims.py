@@ -16,6 +16,9 @@ from glaciercube.store.places import Place
 
 WRITERS = f"{FOLDER}/writers"
 
+_own: set[str] = set()
+"""Keys of the notes of writers at work in this process."""
+
 
 @contextmanager
 def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[None]:
@@ -44,6 +47,7 @@ def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[
     key = f"{WRITERS}/{uuid4().hex}.json"
     try:
         _require_alone(place, content, take_over)
+        _own.add(key)
         place.write(key, json.dumps({"content": content, **_this_process()}).encode())
         try:
             _require_alone(place, content, take_over=False)
@@ -54,24 +58,26 @@ def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[
         raise
     except OSError as error:
         raise StoreError(f"the store {str(place)!r} cannot be written: {error}") from error
+    finally:
+        _own.discard(key)
 
 
 def writers(place: Place) -> list[dict[str, Any]]:
     """Return the notes of writers that are at work, or may be."""
-    return [note for _, note in _notes(place) if not _is_gone(note)]
+    return [note for key, note in _notes(place) if not _is_gone(key, note)]
 
 
 def clear(place: Place) -> None:
     """Remove the notes of writers that are known to be gone, where the store can be written."""
     for key, note in _notes(place):
-        if _is_gone(note):
+        if _is_gone(key, note):
             with suppress(OSError):  # nobody waits for them
                 place.delete(key)
 
 
 def _require_alone(place, content, take_over):
     for key, note in _notes(place):
-        if take_over or _is_gone(note):
+        if take_over or _is_gone(key, note):
             place.delete(key)
         elif note.get("content") != content:
             raise StoreError(
@@ -102,8 +108,8 @@ def _this_process():
     }
 
 
-def _is_gone(note):
-    """Say whether a writer's process has ended for certain."""
+def _is_gone(key, note):
+    """Say whether a writer has ended for certain: its process has, or it was one of this one."""
     if note.get("machine") != socket.gethostname() or os.name != "posix":
         return False
     process = note.get("process")
@@ -118,7 +124,9 @@ def _is_gone(note):
     if _state(process) == "Z":  # ended, and not waited for by its parent
         return True
     started = _started(process)
-    return started is not None and started != note.get("started")
+    if started is not None and started != note.get("started"):
+        return True
+    return process == os.getpid() and key not in _own  # the note could not be removed
 
 
 def _started(process):

@@ -94,7 +94,9 @@ def test_of_two_that_begin_together_one_sees_the_other(place, monkeypatch):
 
     def write(key, content):
         real(key, content)
-        leave_note(place)  # the other's note comes after the first look, before the second
+        # the other's note comes after the first look, before the second
+        other = os.getppid()
+        leave_note(place, process=other, started=claims._started(other))
 
     monkeypatch.setattr(place, "write", write)
     with (
@@ -103,6 +105,21 @@ def test_of_two_that_begin_together_one_sees_the_other(place, monkeypatch):
     ):
         pytest.fail("it wrote")
     assert list(place.names(claims.WRITERS)) == [f"{'0' * 32}.json"]
+
+
+def test_a_note_of_this_process_that_could_not_be_removed_does_not_count(place, monkeypatch):
+    def lost(key):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(place, "delete", lost)
+    text = "store.zarr' cannot be written: .*Input/output error"
+    with pytest.raises(StoreError, match=text), claims.writing(place, "one"):
+        assert len(claims.writers(place)) == 1
+    monkeypatch.undo()
+    assert len(list(place.names(claims.WRITERS))) == 1
+    assert claims.writers(place) == []
+    with claims.writing(place, "two"):
+        assert len(list(place.names(claims.WRITERS))) == 1
 
 
 def test_a_damaged_note_does_not_count(place):
