@@ -269,7 +269,8 @@ def _header_to_mend(plan, place):
                 f"the coordinates of {str(place)!r} are damaged, and the dataset to repair them "
                 f"from lacks the dates {lost[:5]}; give one with all dates"
             )
-        order = [plan.index(slot) for slot in range(len(header.times))] or slice(None)
+        here = plan.at(header)  # whose dates are in the order of their arrival
+        order = [here.index(slot) for slot in range(len(header.times))] or slice(None)
         ordered = replace(plan, dataset=plan.dataset.isel({"time": order}, missing_dims="ignore"))
         template.create(ordered.at(header), place)
     return header

@@ -83,13 +83,14 @@ class Lives(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def call(self, verb, model, cut):
-        """Do something in a process that may die; return whether it lived."""
+        """Do something in a process that may die; return whether it lived.
+
+        In one thread: of two, either may come first, and Hypothesis must see the same again.
+        """
         arrays._arrays.clear()
-        if cut is None:
-            do(verb, model, self.path)
-            return True
+        place = self.path if cut is None else Mortal(self.path, Life(cut))
         try:
-            do(verb, model, Mortal(self.path, Life(cut)))
+            do(verb, model, place, scheduler="synchronous")
         except Dead:
             return False
         return True

@@ -256,9 +256,9 @@ def dataset_of(model):
     return model.dataset()
 
 
-def do(verb, model, path, **options):
+def do(verb, model, path, scheduler="threads", **options):
     """Write, overwrite, append or repair a model's store with a few threads."""
-    with dask.config.set(scheduler="threads", num_workers=THREADS):
+    with dask.config.set(scheduler=scheduler, num_workers=THREADS):
         dataset = dataset_of(model)
         if verb == "append":
             return append(dataset, path, **options)
