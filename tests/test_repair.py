@@ -82,11 +82,7 @@ def test_a_lost_time_axis_is_found_again(copy, stores):
 def test_damaged_metadata_are_made_again(copy, stores, name, content):
     path = copy / "cube.zarr" / name / "zarr.json"
     path.write_bytes(content)
-    if name == "" and content != b"{}":
-        with pytest.raises(StoreError, match="the dates of .* cannot be read"):
-            gcube.verify(copy / "cube.zarr")
-    else:
-        assert not gcube.verify(copy / "cube.zarr").sound
+    assert not gcube.verify(copy / "cube.zarr").sound
     assert gcube.verify(copy / "cube.zarr", repair=True).sound
     assert path.read_bytes() == (stores / "cube.zarr" / name / "zarr.json").read_bytes()
     xr.testing.assert_identical(

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from affine import Affine
@@ -144,6 +144,28 @@ def read_header(place: Place, *, times: tuple[str, ...] | None = None) -> Header
         return Header(**content, times=times)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"'{place}/{HEADER}' is damaged: {error!r}") from error
+
+
+def header_told(place: Place) -> Header:
+    """Return the header of a store with the dates that its records tell.
+
+    Those of the time axis count where records do not tell all. The two differ only in a store
+    that is damaged.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, or neither tells the dates.
+    """
+    told = dates_of(place) if exists(place) else ()
+    try:
+        header = read_header(place)
+    except StoreError:
+        if not told:
+            raise
+        return read_header(place, times=told)
+    seen = len(header.times)
+    return replace(header, times=told[:seen]) if len(told) >= seen else header
 
 
 def _header_of(place):

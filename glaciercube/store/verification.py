@@ -117,7 +117,7 @@ def verify(
         repaired = mend(repair, place)
     elif repair is not None:
         repaired = sum(mend(dataset, place) for dataset in _made_again(place, repair))
-    header = ledger.read_header(place)
+    header = ledger.header_told(place)
     causes = causes_of(place, header)
     corrupt = {block: cause for block, cause in causes.items() if cause not in (SOUND, MISSING)}
     missing = [block for block, cause in causes.items() if cause == MISSING]
@@ -146,12 +146,8 @@ def verify(
 
 def _made_again(place, remake):
     """Yield the datasets that cover what is damaged, from the recipes of a store."""
-    try:
-        header = ledger.read_header(place)
-        whole = not coordinate_problems(place, header)
-    except StoreError:
-        header = ledger.read_header(place, times=ledger.dates_of(place))
-        whole = False
+    header = ledger.header_told(place)
+    whole = not coordinate_problems(place, header)
     wrong = [block for block, cause in causes_of(place, header).items() if cause != SOUND]
     needed = {"" if block.time is None else header.times[block.time] for block in wrong}
     if not whole:
@@ -250,11 +246,10 @@ def mend(dataset: xr.Dataset, place: Place) -> int:
 def _header_to_mend(plan, place):
     """Return the header of a store, after its coordinates are as they were written."""
     try:
-        header = ledger.read_header(place)
-        whole = not coordinate_problems(place, header)
+        header = ledger.header_told(place)
     except StoreError:
-        header = ledger.read_header(place, times=ledger.dates_of(place) or plan.times)
-        whole = False
+        header = ledger.read_header(place, times=plan.times)
+    whole = not coordinate_problems(place, header)
     lines = [*differences(header, plan.header), *content_differences(header, plan)]
     if lines:
         raise StoreError(

@@ -137,3 +137,16 @@ def test_a_damaged_header_is_said(place, text):
     place.write(ledger.HEADER, text.encode())
     with pytest.raises(StoreError, match=r"store\.json' is damaged"):
         ledger.read_header(place)
+
+
+def test_the_dates_of_the_records_count_where_the_axis_is_damaged(place, header):
+    for slot, date in enumerate(header.times):
+        ledger.write_record(place, Block(0, 0, time=slot), record(header, date=date))
+    assert ledger.header_told(place) == header
+    (place.path / "time" / "c" / "0").unlink()
+    assert ledger.header_told(place) == header
+    (place.path / "time" / "c" / "0").write_bytes(b"lost")
+    assert ledger.header_told(place) == header
+    ledger.forget(place, [Block(0, 0, time=0)])
+    with pytest.raises(StoreError, match="the dates of .* cannot be read"):
+        ledger.header_told(place)
