@@ -25,6 +25,9 @@ READ_FAILURES = f"{FOLDER}/read_failures.json"
 _NAME = re.compile(r"[A-Za-z]\w*(?:[.-]\w+)*")
 """Of a variable; it is a folder of the store."""
 
+_RECORD = re.compile(r"(\d+)\.(\d+)\.(\d+)\.json")
+"""Name of the record of a block with time that is done."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
@@ -234,11 +237,13 @@ def dates_of(place: Place) -> tuple[str, ...]:
     """Return the dates on disk as the records tell them; empty if they do not tell all."""
     found: dict[int, str] = {}
     for name in place.names(RECORDS):
-        slot, row, column, *rest = name.split(".")
-        if slot.isdigit() and rest == ["json"] and int(slot) not in found:
-            record = read_record(place, Block(int(row), int(column), time=int(slot)))
-            if record is not None:
-                found[int(slot)] = record.date
+        match = _RECORD.fullmatch(name)
+        if match is None or int(match[1]) in found:
+            continue
+        slot, row, column = (int(part) for part in match.groups())
+        record = read_record(place, Block(row, column, time=slot))
+        if record is not None:
+            found[slot] = record.date
     whole = all(found.get(slot) for slot in range(len(found)))
     return tuple(found[slot] for slot in range(len(found))) if whole else ()
 
