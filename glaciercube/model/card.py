@@ -65,6 +65,23 @@ class ModelCard:
     exact: bool = True
     """Whether tiles with this halo give the whole image's result."""
 
+    fill: float = 0.0
+    """Normalised value (1) that the network sees where a pixel was not measured; 0 is the
+    training mean."""
+
+    window: int = 0
+    """Side (pixels) of the windows that a network which is not exact was trained on; 0 if it
+    takes any size."""
+
+    inspection: Mapping[str, Any] = field(default_factory=dict)
+    """What `inspector.inspect` found, as recorded by `Inspection.record`; empty if it did not
+    run."""
+
+    quantized: Mapping[str, Any] = field(default_factory=dict)
+    """Network in 8-bit integers: {"file": name beside the weights, "sha256": of it,
+    "sha256_bin": of its weights, "agreement": share of equal classes (0-1), "pixels": they were
+    counted on}; empty if there is none."""
+
     radiometry: tuple[str, ...]
     """Levels it was trained on: "surface", "top-of-atmosphere"."""
 
@@ -94,9 +111,10 @@ class ModelCard:
         problems = [*_type_problems(self)]
         if not problems:
             object.__setattr__(self, "weights", str(Path(self.weights).absolute()))
-            for key in ("arguments", "training", "metrics"):
+            for key in ("arguments", "training", "metrics", "inspection", "quantized"):
                 object.__setattr__(self, key, _plain(self, key))
-            problems = [*_size_problems(self), *_name_problems(self), *_number_problems(self)]
+            checks = (_size_problems, _name_problems, _number_problems, _inspection_problems)
+            problems = [line for check in (*checks, _quantized_problems) for line in check(self)]
         if problems:
             raise WeightsError(f"the card {self.name!r} is not usable:\n  " + "\n  ".join(problems))
 
@@ -181,6 +199,10 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "halo": int,
     "stride": int,
     "exact": bool,
+    "fill": (int, float),
+    "window": int,
+    "inspection": Mapping,
+    "quantized": Mapping,
     "radiometry": tuple,
     "temperature": (int, float),
     "resolution_m": tuple,
@@ -249,10 +271,50 @@ def _number_problems(card):
         yield f"'std' must be above zero and finite, found {card.std!r}"
     if card.halo < 0 or card.stride < 1:
         yield f"needs halo >= 0 and stride >= 1, found {card.halo} and {card.stride}"
+    elif card.window < 0 or card.window % card.stride:
+        yield (f"'window' must be 0 or a multiple of the stride {card.stride}, found {card.window}")
+    if not math.isfinite(card.fill):
+        yield f"'fill' must be finite, found {card.fill!r}"
     if not 0 < card.temperature < math.inf:
         yield f"'temperature' must be above zero and finite, found {card.temperature!r}"
     low, high = card.resolution_m if len(card.resolution_m) == 2 else (1, 0)
     if not 0 < low <= high:
         yield f"'resolution_m' needs (smallest, largest) in m, found {card.resolution_m!r}"
-    if len(card.sha256) != 64 or set(card.sha256) - set("0123456789abcdef"):
+    if not _is_hash(card.sha256):
         yield f"'sha256' must be 64 hexadecimal digits, found {card.sha256!r}"
+
+
+def _inspection_problems(card):
+    """Yield where the card promises more than was found of its network."""
+    found = card.inspection
+    if not found or not card.exact:
+        return
+    if not found.get("exact", True):
+        yield f"'exact' must be False, the inspection found {found.get('reasons')}"
+        return
+    halo, stride = found.get("halo") or 0, found.get("stride") or 1
+    if card.halo < halo:
+        yield f"'halo' must be {halo} or more as the inspection found, found {card.halo}"
+    if card.stride < 1 or card.stride % stride:
+        yield f"'stride' must be a multiple of {stride} as the inspection found, not {card.stride}"
+
+
+def _quantized_problems(card):
+    found = card.quantized
+    if not found:
+        return
+    name = found.get("file")
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\\0"):
+        yield f"'quantized' needs a 'file' beside the weights, without a folder, found {name!r}"
+    for key in ("sha256", "sha256_bin"):
+        if not _is_hash(found.get(key, "")):
+            yield f"'quantized' needs a {key!r} of 64 hexadecimal digits, found {found.get(key)!r}"
+    agreement, pixels = found.get("agreement"), found.get("pixels")
+    if not isinstance(agreement, int | float) or not 0 <= agreement <= 1:
+        yield f"'quantized' needs an 'agreement' from 0 to 1, found {agreement!r}"
+    if not isinstance(pixels, int) or pixels < 1:
+        yield f"'quantized' needs the number of 'pixels' of the agreement, found {pixels!r}"
+
+
+def _is_hash(text):
+    return isinstance(text, str) and len(text) == 64 and not set(text) - set("0123456789abcdef")

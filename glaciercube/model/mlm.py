@@ -10,11 +10,15 @@ from typing import Any
 from glaciercube import schema
 from glaciercube.errors import WeightsError
 
-LAYOUT = 1
-"""Version of how a card is written; a newer one is refused."""
+LAYOUT = 2
+"""Newest version of how a card is written; a newer one is refused. A card is written as 1 where
+an older version of this package reads it rightly: layout 2 has `fill` and `window`."""
 
 NODATA_RULE = "normalised-zero"
 """Input that was not measured becomes the training mean; the output there is nodata."""
+
+FILL_RULE = "normalised-fill"
+"""Input that was not measured becomes the card's `fill`; the output there is nodata."""
 
 _EXTENSIONS = (
     "https://stac-extensions.github.io/mlm/v1.5.0/schema.json",
@@ -56,6 +60,14 @@ _WAYS: dict[str, tuple[str | int, ...]] = {
 }
 """Where the fields of a card stand in its JSON file."""
 
+_OPTIONAL: dict[str, tuple[str | int, ...]] = {
+    "fill": ("properties", "glaciercube:fill"),
+    "window": ("properties", "glaciercube:window"),
+    "inspection": ("properties", "glaciercube:inspection"),
+    "quantized": ("properties", "glaciercube:quantized"),
+}
+"""Where fields stand that a card may lack; cards of older versions do."""
+
 
 def document_at(place: Path) -> dict[str, Any]:
     """Return the JSON of a card that has everything a card needs.
@@ -94,10 +106,13 @@ def fields_of(document: dict[str, Any], place: Path) -> dict[str, Any]:
         Of the JSON file; the weights are named relative to it.
     """
     have = {name: _value(document, way) for name, way in _WAYS.items()}
-    if have["nodata"] != NODATA_RULE:
+    more = {name: _value(document, way) for name, way in _OPTIONAL.items()}
+    more = {name: value for name, value in more.items() if value is not None}
+    if have["nodata"] != (FILL_RULE if more.get("fill") else NODATA_RULE):
         raise WeightsError(
-            f"the card {str(place)!r} needs the nodata rule {NODATA_RULE!r}, "
-            f"found {have['nodata']!r}; update glaciercube or write the card anew"
+            f"the card {str(place)!r} needs the nodata rule {NODATA_RULE!r}, or {FILL_RULE!r} and "
+            f"a fill, found {have['nodata']!r} and {more.get('fill')!r}; update glaciercube or "
+            "write the card anew"
         )
     names = [band["name"] for band in have["bands"]]
     same = ("name", "version", "task", "architecture", "halo", "stride", "exact", "licence")
@@ -116,6 +131,7 @@ def fields_of(document: dict[str, Any], place: Path) -> dict[str, Any]:
         "metrics": dict(have["metrics"]),
         "limits": tuple(have["limits"]),
         "unlabelled": tuple(have["unlabelled"]),
+        **more,
     }
 
 
@@ -200,13 +216,14 @@ def _tensor(size, dim):
 
 def _own(card):
     alternates = {band.split("|")[0]: band.split("|")[1:] for band in card.bands if "|" in band}
+    more = {name: getattr(card, name) for name in _OPTIONAL}
     return {
-        "glaciercube:layout": LAYOUT,
+        "glaciercube:layout": LAYOUT if card.fill or card.window else 1,
         "glaciercube:task": card.task,
         "glaciercube:halo": card.halo,
         "glaciercube:stride": card.stride,
         "glaciercube:exact": card.exact,
-        "glaciercube:nodata": NODATA_RULE,
+        "glaciercube:nodata": FILL_RULE if card.fill else NODATA_RULE,
         "glaciercube:radiometry": list(card.radiometry),
         "glaciercube:temperature": card.temperature,
         "glaciercube:resolution_m": list(card.resolution_m),
@@ -215,6 +232,7 @@ def _own(card):
         "glaciercube:training": dict(card.training),
         "glaciercube:metrics": dict(card.metrics),
         "glaciercube:limits": list(card.limits),
+        **{str(_OPTIONAL[name][-1]): value for name, value in more.items() if value},
     }
 
 

@@ -9,8 +9,11 @@ from torch import nn
 from glaciercube.errors import WeightsError
 from glaciercube.model.card import ModelCard
 from glaciercube.model.fcn import FCN
+from glaciercube.model.unet import ResUNet, UNet
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"fcn": FCN})
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"fcn": FCN, "unet": UNet, "resunet": ResUNet}
+)
 """Architecture of each name a card may give."""
 
 

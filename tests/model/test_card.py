@@ -11,6 +11,14 @@ from safetensors.numpy import save_file
 from glaciercube.errors import WeightsError
 from glaciercube.model.card import ModelCard, read_card, write_card
 
+QUANTIZED = {
+    "file": "net-int8.xml",
+    "sha256": "0" * 64,
+    "sha256_bin": "f" * 64,
+    "agreement": 0.9993,
+    "pixels": 65536,
+}
+
 
 @pytest.fixture
 def weights(tmp_path):
@@ -36,6 +44,10 @@ def full(weights):
             limits=("Never saw debris of the Himalaya.", "Ä µ survives."),
             unlabelled=("obscured",),
             arguments={"width": 8, "dilations": (1, 2)},
+            fill=-1.25,
+            window=256,
+            inspection={"exact": False, "halo": None, "reasons": ["pools the whole tile"]},
+            quantized=QUANTIZED,
         )
     )
 
@@ -121,6 +133,45 @@ PROBLEMS = {
     "stride": ({"stride": 0}, "halo >= 0 and stride >= 1, found 3 and 0"),
     "temperature": ({"temperature": 0.0}, "'temperature' must be above zero and finite, found 0.0"),
     "resolution": ({"resolution_m": (30, 10)}, r"\(smallest, largest\) in m, found \(30, 10\)"),
+    "fill": ({"fill": float("inf")}, "'fill' must be finite, found inf"),
+    "fill type": ({"fill": "0"}, "'fill' must be a float, found '0'"),
+    "window": (
+        {"window": 100, "stride": 16},
+        "'window' must be 0 or a multiple of the stride 16, found 100",
+    ),
+    "window below zero": ({"window": -1}, "'window' must be 0 or a multiple .*, found -1"),
+    "inexact": (
+        {"inspection": {"exact": False, "reasons": ["pools the whole tile"]}},
+        r"'exact' must be False, the inspection found \['pools the whole tile'\]",
+    ),
+    "inspected halo": (
+        {"inspection": {"exact": True, "halo": 96, "stride": 1}},
+        "'halo' must be 96 or more as the inspection found, found 3",
+    ),
+    "inspected stride": (
+        {"inspection": {"exact": True, "halo": 3, "stride": 4}, "stride": 2},
+        "'stride' must be a multiple of 4 as the inspection found, not 2",
+    ),
+    "quantized folder": (
+        {"quantized": QUANTIZED | {"file": "../net.xml"}},
+        "'quantized' needs a 'file' beside the weights, without a folder, found '../net.xml'",
+    ),
+    "quantized hash": (
+        {"quantized": QUANTIZED | {"sha256": "12"}},
+        "needs a 'sha256' of 64 hexadecimal digits, found '12'",
+    ),
+    "quantized weights": (
+        {"quantized": {key: QUANTIZED[key] for key in QUANTIZED if key != "sha256_bin"}},
+        "needs a 'sha256_bin' of 64 hexadecimal digits, found None",
+    ),
+    "agreement": (
+        {"quantized": QUANTIZED | {"agreement": 99.9}},
+        "needs an 'agreement' from 0 to 1, found 99.9",
+    ),
+    "pixels": (
+        {"quantized": QUANTIZED | {"pixels": 0}},
+        "needs the number of 'pixels' of the agreement, found 0",
+    ),
     "sha256": ({"sha256": "12ab"}, "'sha256' must be 64 hexadecimal digits, found '12ab'"),
     "type": ({"halo": "3"}, "'halo' must be a int, found '3'"),
     "bool": ({"stride": True}, "'stride' must be a int, found True"),

@@ -7,6 +7,7 @@ from cards import make_card
 from glaciercube.errors import WeightsError
 from glaciercube.model.fcn import FCN
 from glaciercube.model.networks import build
+from glaciercube.model.unet import ResUNet, UNet
 
 
 @pytest.fixture
@@ -21,6 +22,13 @@ def test_sizes_follow_from_the_card(card):
     assert network.halo == 3
 
 
+@pytest.mark.parametrize(("name", "kind"), [("unet", UNet), ("resunet", ResUNet)])
+def test_a_card_may_have_a_unet(card, name, kind):
+    network = build(replace(card, architecture=name, arguments={"width": 4, "depth": 2}))
+    assert isinstance(network, kind)
+    assert (network.stride, network.halo) == (4, 24)
+
+
 def test_building_leaves_the_random_state_alone(card):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -30,8 +38,8 @@ def test_building_leaves_the_random_state_alone(card):
 
 
 def test_an_unknown_architecture_lists_the_known(card):
-    with pytest.raises(WeightsError, match=r"architecture 'unet'; .* has \['fcn'\]"):
-        build(replace(card, architecture="unet"))
+    with pytest.raises(WeightsError, match=r"architecture 'vnet'; .*'fcn', 'resunet', 'unet'\]"):
+        build(replace(card, architecture="vnet"))
 
 
 def test_arguments_the_architecture_does_not_take_are_shown(card):
