@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -258,8 +259,9 @@ class Directory(Place):
             draft.mkdir(parents=True)
             yield Directory(draft)
             os.rename(draft, self.path)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        except BaseException:
+            _remove(draft)
+            raise
 
     def beside(self, mark: str) -> Place:
         """Return the hidden directory of an unfinished store that is to replace this one."""
@@ -292,6 +294,18 @@ def _create(target, content):
     except FileExistsError:
         return False
     return True
+
+
+def _remove(folder):
+    """Remove a folder into which something may still be written.
+
+    Where one of the writes fails that Zarr begins together, it does not wait for the others.
+    """
+    for _ in range(10):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
+        if not folder.exists():
+            return
 
 
 def place_of(path: str | os.PathLike | Place) -> Place:

@@ -2,7 +2,10 @@
 
 import json
 import pickle
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import numpy as np
@@ -325,3 +328,30 @@ def test_an_address_of_no_known_kind_is_refused():
 def test_a_place_is_its_own_place(tmp_path):
     place = Directory(tmp_path)
     assert place_of(place) is place
+
+
+def test_of_what_cannot_be_made_nothing_is_left(tmp_path):
+    """Some of what Zarr began to write comes only after another write has failed."""
+    failed, tried = threading.Event(), []
+
+    def write_late(draft):
+        failed.wait(10)
+        for number in range(20):
+            with suppress(OSError):
+                draft.write(f"{number}.json", b"{}")
+            tried.append(number)
+            time.sleep(0.001)
+
+    def make():
+        with Directory(tmp_path / "cube.zarr").making() as draft:
+            writer = threading.Thread(target=write_late, args=(draft,))
+            writer.start()
+            failed.set()
+            while not tried:
+                time.sleep(0)
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        make()
+    assert len(tried) == 20
+    assert list(tmp_path.iterdir()) == []
