@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from faults.test_disks import OnDisk
+from faults.disks import OnDisk
 from faults.victims import ACROSS, BLOCK, DOWN, STATIC, Model, day_of, do, files
 from glaciercube.store import arrays, claims, ledger
 from glaciercube.store.places import Directory
