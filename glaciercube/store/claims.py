@@ -30,7 +30,7 @@ def writing(place: Place, content: str, *, take_over: bool = False) -> Iterator[
     content : str
         Fingerprint of all that is to be written.
     take_over : bool
-        Whether writers of other content are taken for dead.
+        Whether writers of other content are taken for dead, but for those that are seen alive.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def clear(place: Place) -> None:
 
 def _require_alone(place, content, take_over):
     for key, note in _notes(place):
-        if take_over or _is_gone(key, note):
+        if _is_gone(key, note) or (take_over and not _is_alive(key, note)):
             place.delete(key)
         elif note.get("content") != content:
             raise StoreError(
@@ -127,6 +127,13 @@ def _is_gone(key, note):
     if started is not None and started != note.get("started"):
         return True
     return process == os.getpid() and key not in _own  # the note could not be removed
+
+
+def _is_alive(key, note):
+    """Say whether a writer is at work for certain: its process runs on this machine."""
+    if note.get("machine") != socket.gethostname() or note.get("started") is None:
+        return False
+    return not _is_gone(key, note) and _started(note.get("process")) == note["started"]
 
 
 def _started(process):

@@ -89,6 +89,18 @@ def test_a_writer_that_may_live_blocks_until_it_is_taken_over(place, changes):
         assert [note["content"] for note in claims.writers(place)] == ["mine"]
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_writer_that_is_seen_alive_is_not_taken_over(place):
+    parent = os.getppid()
+    leave_note(place, process=parent, started=claims._started(parent))
+    with (
+        pytest.raises(StoreError, match=f"other content by process {parent} on"),
+        claims.writing(place, "mine", take_over=True),
+    ):
+        pytest.fail("it wrote")
+    assert [note["process"] for note in claims.writers(place)] == [parent]
+
+
 def test_of_two_that_begin_together_one_sees_the_other(place, monkeypatch):
     real = place.write
 
