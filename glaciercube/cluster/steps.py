@@ -318,11 +318,19 @@ REMAKE = {"ingest": cube_of, "predict": layers_of}
 
 
 def _ingest(job):
-    return _written(write(cube_of(job), job.folder / CUBE, retry_unread=job.retry_unread))
+    return _write(cube_of(job), job.folder / CUBE, retry_unread=job.retry_unread)
 
 
 def _predict(job):
-    return _written(write(layers_of(job), job.folder / LAYERS))
+    return _write(layers_of(job), job.folder / LAYERS)
+
+
+def _write(dataset, path, **options):
+    """Write a store of the run, to which nobody else has anything to write.
+
+    A writer on another machine that has said otherwise was a worker, and is no more.
+    """
+    return _written(write(dataset, path, take_over=True, **options))
 
 
 def _written(report: WriteReport) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from glaciercube.cluster.steps import Outcome
 from glaciercube.errors import GlacierCubeError, SchemaError, StoreError, WeightsError
 from glaciercube.model import registry
 from glaciercube.store.reading import read
+from glaciercube.store.verification import verify
 
 BLOCKS = 2 * (2 * 4 + 4)
 """Of a tile: cube and layers, two dates of four blocks and four without a date."""
@@ -109,6 +110,27 @@ def test_a_step_that_was_cut_off_goes_on(plan, undisturbed, cluster_in_process, 
     same_stores(out, undisturbed[0], plan.names())
     after = record_times(out)
     assert {key: after[key] for key in kept} == kept
+
+
+@pytest.mark.parametrize(("step", "store"), [("ingest", "cube.zarr"), ("predict", "layers.zarr")])
+def test_the_note_of_a_worker_killed_on_another_machine_is_taken_over(
+    step, store, plan, undisturbed, cluster_in_process, tmp_path
+):
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed[0], out)
+    records = out / "t0_1" / store / "_glaciercube"
+    next((records / "ledger").glob("1.*.json")).unlink()
+    note = {"content": "before", "machine": "node17", "process": 4, "since": "2026-01-01"}
+    (records / "writers").mkdir(exist_ok=True)
+    (records / "writers" / f"{'0' * 32}.json").write_text(json.dumps(note))
+    assert len(verify(out / "t0_1" / store).writers) == 1
+    state = states.read_state(out / "t0_1", plan.fingerprint)
+    left = {} if step == "ingest" else {"ingest": state.steps["ingest"]}
+    states.write_state(out / "t0_1", replace(state, state="running", step=step, steps=left))
+    report = run(plan, out, client=cluster_in_process, retries=0)
+    assert (report.done, report.failed) == (("t0_1",), ())
+    assert verify(out / "t0_1" / store).writers == ()
+    same_stores(out, undisturbed[0], plan.names())
 
 
 def outside(archive, tiles=4):
