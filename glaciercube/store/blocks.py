@@ -33,6 +33,14 @@ CELL = np.dtype(
 what it is made of, its date."""
 
 
+PLANE = "plane"
+"""Dimension of a stack, its number added: the codes of several variables."""
+
+Feed = tuple[int, tuple[int, ...] | None]
+"""Which of the arrays that a task is given holds a variable, and in which planes its codes are;
+None if it holds the variable's values alone."""
+
+
 class DiskError(StoreError):
     """The store cannot be written; no other block would fare better."""
 
@@ -119,13 +127,12 @@ def lattice_of(
     """
     layout = plan.header.layout
     variables = layout.of(temporal)
-    middle = dict.fromkeys(
-        dim for stored in variables for dim in stored.dims if dim not in ("time", "y", "x")
-    )
-    dims = ("time", *middle, "y", "x")
+    feeds, given = _feeds(plan, variables)
+    more = dict.fromkeys(dim for _, own in given for dim in own if dim not in ("time", "y", "x"))
+    dims = ("time", *more, "y", "x")
     inputs: list[Any] = [_cells(plan, temporal, made_of), ("time", "y", "x")]
-    for stored in variables:
-        inputs += [_lazy(plan.dataset[stored.name], layout), stored.dims]
+    for lazy, own in given:
+        inputs += [lazy, own]
     array = da.blockwise(
         write_block,
         dims,
@@ -138,17 +145,46 @@ def lattice_of(
         place=place,
         layout=layout,
         fingerprint=plan.header.fingerprint,
+        feeds=feeds,
     )
     return Lattice(array, temporal, plan.index)
 
 
+def _feeds(plan, variables):
+    """Return which array each variable comes from, and these arrays with their dimensions.
+
+    Variables of one stack share it, so that one task computes and writes all of them.
+    """
+    feeds: list[Feed] = []
+    given: list[tuple[da.Array, tuple[str, ...]]] = []
+    stacks: dict[str, int] = {}
+    for stored in variables:
+        lineage = plan.lineages.get(stored.name)
+        planes = None if lineage is None else lineage.planes
+        if planes is None:
+            feeds.append((len(given), None))
+            given.append((_lazy(plan.dataset[stored.name], plan.header.layout), stored.dims))
+            continue
+        name = planes.stack.name
+        if name not in stacks:
+            stacks[name] = len(given)
+            dims = ("time", f"{PLANE}{len(stacks)}", "y", "x")
+            given.append((_in_blocks(planes.stack, dims, plan.header.layout), dims))
+        feeds.append((stacks[name], planes.numbers))
+    return tuple(feeds), given
+
+
 def _lazy(variable, layout):
     """Return a variable's Dask array, its chunks the blocks of the layout."""
+    return _in_blocks(variable.data, variable.dims, layout)
+
+
+def _in_blocks(data, dims, layout):
     steps = {"time": 1, "y": layout.block[0], "x": layout.block[1]}
-    chunks = tuple(steps.get(dim, -1) for dim in variable.dims)
-    if isinstance(variable.data, da.Array):
-        return variable.data.rechunk(chunks)
-    return da.from_array(np.asarray(variable.data), chunks=chunks)
+    chunks = tuple(steps.get(dim, -1) for dim in dims)
+    if isinstance(data, da.Array):
+        return data.rechunk(chunks)
+    return da.from_array(np.asarray(data), chunks=chunks)
 
 
 def _cells(plan, temporal, made_of):
@@ -172,7 +208,12 @@ def _cells(plan, temporal, made_of):
 
 
 def write_block(
-    cell: np.void, *values: np.ndarray, place: Place, layout: Layout, fingerprint: str
+    cell: np.void,
+    *given: np.ndarray,
+    place: Place,
+    layout: Layout,
+    fingerprint: str,
+    feeds: Sequence[Feed] = (),
 ) -> Any:
     """Write one block and then its record; return what the place needs to commit it.
 
@@ -180,13 +221,15 @@ def write_block(
     ----------
     cell : record of type CELL
         Which block it is.
-    *values : array
-        Of each variable with time (or without), in the order of the layout.
+    *given : array
+        What holds the variables with time (or without).
     place : Place
         To write to.
     layout : Layout
     fingerprint : str
         Of the store.
+    feeds : sequence of Feed
+        Where each variable is in them, in the order of the layout; by default each is one.
 
     Raises
     ------
@@ -199,6 +242,7 @@ def write_block(
     time = None if cell["time"] < 0 else int(cell["time"])
     block = Block(int(cell["row"]), int(cell["column"]), time=time)
     started = perf_counter()
+    values = _values(block, given, layout, feeds)
     try:
         known = ledger.read_record(place, block)
         if known is not None and not known.unread and _unread(block, values, layout):
@@ -221,6 +265,33 @@ def write_block(
     return place.token()
 
 
+@dataclass(frozen=True)
+class Codes:
+    """Codes of a variable as they lie on disk, in place of its values."""
+
+    codes: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values."""
+        return self.codes.shape
+
+
+def _values(block, given, layout, feeds):
+    """Return the values, or the codes, of each variable in the order of the layout."""
+    feeds = feeds or [(number, None) for number in range(len(given))]
+    found: list[Any] = []
+    for stored, (number, planes) in zip(layout.of(block.time is not None), feeds, strict=True):
+        if planes is None:
+            found.append(given[number])
+            continue
+        whole = (
+            given[number][:, list(planes)] if len(stored.dims) > 3 else given[number][:, planes[0]]
+        )
+        found.append(Codes(np.ascontiguousarray(whole, dtype=stored.codes)))
+    return found
+
+
 def _unread(block, values, layout):
     """Return how many pixels of a block could not be read."""
     named = zip(layout.of(block.time is not None), values, strict=True)
@@ -236,7 +307,7 @@ def _write_values(block, values, place, layout, fingerprint):
     for stored, given in zip(layout.of(block.time is not None), values, strict=True):
         if given.shape != (wanted := layout.block_shape(stored, block)):
             raise StoreError(f"{stored.name!r} was to be {wanted} and was computed {given.shape}")
-        codes, beyond = stored.encode(given)
+        codes, beyond = (given.codes, 0) if isinstance(given, Codes) else stored.encode(given)
         clipped += beyond
         blank = blank and stored.is_blank(codes)
         digest.update(codes.data)

@@ -9,7 +9,7 @@ from dask.base import get_scheduler
 from dask.diagnostics import ProgressBar
 from dask.system import CPU_COUNT
 
-from glaciercube.store import ledger
+from glaciercube.store import blanks, ledger
 from glaciercube.store.blocks import DiskError, Part, Work, lattice_of
 from glaciercube.store.layout import Block
 from glaciercube.store.places import Place
@@ -27,11 +27,14 @@ class Filling:
     ):
         """Take a plan, its place, the blocks to compute and the fingerprint of each."""
         self.plan, self.place, self.made_of = plan, place, made_of
-        self.pending = list(pending)
+        known = ledger.records(place, pending)
+        self.untouched = blanks.untouched(plan, [block for block in pending if block not in known])
+        without = set(self.untouched)
+        self.pending = [block for block in pending if block not in without]
         self.failures: dict[Block, Exception] = {}
         layout = plan.header.layout
         here = place.writing()
-        kinds = {block.time is not None for block in pending}
+        kinds = {block.time is not None for block in self.pending}
         lattices = [
             lattice_of(plan, here, temporal, lambda block: made_of.get(block, ""))
             for temporal in sorted(kinds)
@@ -51,11 +54,19 @@ class Filling:
             Called with the blocks of each part that has been tried; parts are then whole
             dates, and few of them.
         """
+        self._record_untouched()
         for part in self._parts(dates=after is not None):
             with ProgressBar() if progress else nullcontext():
                 self._attempt(part)
             if after is not None:
                 after(part)
+
+    def _record_untouched(self) -> None:
+        """Say of the blocks outside a region of interest that they hold nothing."""
+        if self.untouched:
+            here = self.place.writing()
+            blanks.record(self.plan, here, self.untouched, self.made_of)
+            self.place.commit([here.token()], f"{len(self.untouched)} empty blocks")
 
     def _parts(self, dates: bool) -> Iterator[list[Block]]:
         """Cut the blocks into parts of so many tasks, and of whole dates where asked."""
