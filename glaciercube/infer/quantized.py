@@ -1,16 +1,17 @@
 """Shares 0-1 as codes of 8 bits, the very ones that a store writes. NumPy only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from glaciercube import radiometry
 from glaciercube.schema import NODATA, PROBABILITY_ENCODING
 
-_DTYPE = str(PROBABILITY_ENCODING["dtype"])
-_SCALE = float(PROBABILITY_ENCODING["scale_factor"])
-_OFFSET = float(PROBABILITY_ENCODING["add_offset"])
-_FILL = int(PROBABILITY_ENCODING["_FillValue"])
+_ENCODING: Mapping[str, Any] = PROBABILITY_ENCODING
+_DTYPE, _SCALE, _OFFSET, _FILL = (
+    _ENCODING[key] for key in ("dtype", "scale_factor", "add_offset", "_FillValue")
+)
 
 _TABLE = radiometry.unpack(np.arange(256, dtype=np.int64), _SCALE, _OFFSET, _FILL)
 """The value of every code."""
@@ -72,7 +73,7 @@ def decode(codes: np.ndarray) -> np.ndarray:
     >>> decode(np.uint8([0, 75, 250, 255]))
     array([0. , 0.3, 1. , nan], dtype=float32)
     """
-    return _TABLE[codes]
+    return _TABLE.take(codes)
 
 
 def blank(classes: Sequence[bool], shape: tuple[int, int], quantized: bool) -> np.ndarray:
