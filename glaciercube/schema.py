@@ -187,6 +187,8 @@ LAYERS: Mapping[str, Variable] = MappingProxyType(
         "confidence": _SHARE,
         "valid_fraction": _SHARE,
         "glacier_probability": _SHARE,
+        "entropy": _SHARE,
+        "mutual_information": _SHARE,
         "probability": Variable(
             dims=("time", "category", "y", "x"),
             dtype="float32",
@@ -198,6 +200,31 @@ LAYERS: Mapping[str, Variable] = MappingProxyType(
 """What `predict` may give."""
 
 VARIABLES: Mapping[str, Variable] = MappingProxyType({**CUBE, **CUBE_MORE, **RADAR_CUBE, **LAYERS})
+
+
+def extent_of_facies(facies: np.ndarray) -> np.ndarray:
+    """Return glacier extent of facies codes that lie inside glacier outlines.
+
+    Parameters
+    ----------
+    facies : array, uint8
+        Codes of `FACIES`, 255 nodata.
+
+    Returns
+    -------
+    array, uint8
+        1 where a glacier surface is seen, 0 where land or water is, 255 where cloud,
+        unreadable shadow or nodata leave it open.
+
+    Examples
+    --------
+    >>> extent_of_facies(np.uint8([0, 1, 2, 8, 6, 7, 4, 255]))
+    array([  1,   1,   1,   0,   0, 255, 255, 255], dtype=uint8)
+    """
+    table = np.full(256, NODATA, np.uint8)
+    table[list(codes(ROLLUPS["glacier"]))] = 1
+    table[list(codes(ROLLUPS["not_glacier"]))] = 0
+    return table[facies]
 
 
 def check(dataset: xr.Dataset, schema: Mapping[str, Variable], name: str) -> None:

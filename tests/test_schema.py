@@ -153,3 +153,19 @@ def test_the_encoding_of_probability_holds_zero_and_one():
     back = radiometry.unpack(codes, fill=fill, **encoding)
     assert back[:2].tolist() == [0.0, 1.0]
     assert np.isnan(back[2])
+
+
+@pytest.mark.parametrize("category", schema.FACIES, ids=lambda category: category.name)
+def test_each_category_goes_to_its_rollup(category):
+    want = 255
+    if category.name in schema.ROLLUPS["glacier"]:
+        want = 1
+    if category.name in schema.ROLLUPS["not_glacier"]:
+        want = 0
+    assert schema.extent_of_facies(np.uint8([[category.code]])) == want
+
+
+def test_every_category_is_rolled_up_once():
+    groups = ("glacier", "not_glacier", "unobservable")
+    names = [name for group in groups for name in schema.ROLLUPS[group]]
+    assert sorted(names) == sorted(category.name for category in schema.FACIES)

@@ -7,19 +7,17 @@ from typing import Any, Literal
 import geopandas as gpd
 import xarray as xr
 
-from glaciercube import cover, grid, schema
+from glaciercube import cover, grid
 from glaciercube.acquire.lineage import with_recipe
 from glaciercube.acquire.recipes import loaded_again, of_files_again
 from glaciercube.acquire.records import VERSION as RECIPES
 from glaciercube.acquire.records import on_grid, outlines_of_record, outlines_record
+from glaciercube.cover.regions import region_of
 from glaciercube.errors import SchemaError, StoreError
 from glaciercube.infer import lazy
-from glaciercube.infer.lineage import narrowed
 from glaciercube.infer.recipes import card_of_record, cube_record, predict_record, read_again
 from glaciercube.model.card import ModelCard
 from glaciercube.model.zoo import card_of
-from glaciercube.products.extents import extent_within
-from glaciercube.store.lineage import lineage_of
 
 Card = str | Path | ModelCard
 
@@ -32,6 +30,8 @@ def predict(
     outputs: Sequence[str] | None = None,
     halo: int | None = None,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
+    views: Literal[1, 8] = 1,
+    quantized: bool = False,
 ) -> xr.Dataset:
     """Return the layers that one or more networks see in a cube, without computing them.
 
@@ -42,21 +42,29 @@ def predict(
         `load` or `from_files` gives it.
     card : str, path or ModelCard, or several of them
         A bundled network by name ("facies", "extent") or the path of a model card. Several
-        networks of different tasks share one reading of each block.
+        networks share one reading of each block; those of one task are an ensemble, whose
+        probabilities are averaged.
     within : GeoDataFrame, optional
-        Glacier outlines. Pixels that no outline touches become nodata. A facies network
+        Glacier outlines. Pixels that no outline touches become nodata; they are not read and
+        reach no network, so that time and bytes follow the glaciers. A facies network
         alone does not know a glacier from a snowy slope, so only with outlines does it
         give an `extent` as well (the share of them that looks like glacier).
     outputs : sequence of str, optional
         Which layers: "extent", "facies", "confidence", "valid_fraction",
-        "glacier_probability", "probability" (one value per category; large). All but the
-        last by default, as far as the cards' tasks give them.
+        "glacier_probability" by default, as far as the cards' tasks give them; on request
+        "probability" (one value per category; large), "entropy", and of several networks or
+        views "mutual_information", which tells where they disagree.
     halo : int, optional
         Pixels read around each block; the exact halo of the cards by default.
     strategy : {"auto", "direct", "overlap"}
         "direct": each block reads its own halo from the store; possible only for what
         `read` gave, untouched. "overlap": chunks are shared between neighbours in the
         graph. "auto" takes the first where it is possible. The numbers are the same.
+    views : {1, 8}
+        8: average over the image's eight turned and flipped views, at eight times the cost.
+    quantized : bool
+        Give shares as the codes of 8 bits that a store keeps, with CF attributes
+        (`xarray.decode_cf` gives the shares), in a quarter of the memory.
 
     Returns
     -------
@@ -84,19 +92,24 @@ def predict(
     from_facies = within is not None and all(one.task != "extent" for one in cards)
     if outputs is not None and "extent" in outputs and not from_facies:
         _require_extent(cards)
-    wanted = outputs
-    if outputs is not None and from_facies:
-        wanted = list({"facies", *outputs} - {"extent"})
-    layers = lazy.predict(cube, cards, outputs=wanted, halo=halo, strategy=strategy)
-    source = cube_record(cube)
-    recipe = predict_record(source, cards, outputs, halo, strategy) if source else {}
+    region, mark, some = None, None, None
     if within is not None:
-        some, told = on_grid(within, grid.grid_of(layers, "the layers"))
-        layers = _restricted(layers, within, told, add_extent=from_facies)
-        unasked = set() if outputs is None else {"facies", "extent"} - set(outputs)
-        layers = layers.drop_vars(unasked & set(layers))
-        recipe |= {"within": outlines_record(some)} if recipe else {}
-    return with_recipe(layers, recipe | {"variables": list(layers.data_vars)} if recipe else {})
+        geobox = grid.grid_of(cube, "the cube")
+        some, told = on_grid(within, geobox)
+        cover.require_overlap(within, geobox, "the outlines of within=")
+        region = region_of(some, geobox)
+        mark = {"outlines": told, "algorithm": cover.ALGORITHM_VERSION}
+    options: dict[str, Any] = {"views": views, "quantized": quantized}
+    layers = lazy.predict(
+        cube, cards, outputs=outputs, halo=halo, strategy=strategy, region=region,
+        region_mark=mark, **options,
+    )  # fmt: skip
+    source = cube_record(cube)
+    if not source:
+        return layers
+    recipe = predict_record(source, cards, outputs, halo, strategy) | options
+    recipe |= {} if some is None else {"within": outlines_record(some)}
+    return with_recipe(layers, recipe | {"variables": list(layers.data_vars)})
 
 
 def remake(recipe: Mapping[str, Any]) -> xr.Dataset:
@@ -148,6 +161,8 @@ def _predicted_again(recipe):
         outputs=recipe["outputs"],
         halo=recipe["halo"],
         strategy=recipe["strategy"],
+        views=recipe.get("views", 1),
+        quantized=recipe.get("quantized", False),
     )
     return with_recipe(layers[recipe["variables"]], recipe)
 
@@ -159,26 +174,3 @@ def _require_extent(cards):
             f"{[card.name for card in cards]} see facies, which do not tell a glacier from a "
             "snowy slope"
         )
-
-
-def _restricted(layers, within, told, add_extent):
-    """Return layers that are nodata outside outlines, `told` a hash of these."""
-    geobox = grid.grid_of(layers, "the layers")
-    cover.require_overlap(within, geobox, "the outlines of within=")
-    first = next(iter(layers[name] for name in schema.LAYERS if name in layers))
-    chunks = {dim: first.chunksizes[dim] for dim in schema.GRID_DIMS}
-    inside = cover.lazy_inside(within, geobox, chunks, touched=True)
-    out = layers.copy()
-    for name in schema.LAYERS:
-        if name not in layers:
-            continue
-        layer = layers[name]
-        fill = schema.NODATA if layer.dtype == "uint8" else float("nan")
-        masked = layer.where(inside, layer.dtype.type(fill))
-        out[name] = masked.transpose(*layer.dims).assign_attrs(layer.attrs)
-        out[name].encoding = dict(layer.encoding)
-        mark = {"outlines": told, "algorithm": cover.ALGORITHM_VERSION}
-        out[name] = narrowed(out[name], lineage_of(layer), within=mark)
-    if add_extent and "facies" in out:
-        out["extent"] = narrowed(extent_within(out["facies"]), lineage_of(out["facies"]))
-    return grid.georeferenced(out, geobox)

@@ -1,153 +1,222 @@
-"""One block through the networks: NumPy in, NumPy out. No Dask, no xarray.
+"""Some pixels through the networks: NumPy in, NumPy out. No Dask, no xarray."""
 
-Threads. A forward pass uses as many threads as torch is set to (all cores, or what
-`OMP_NUM_THREADS` says), and as many passes run at a time in this process as fill the cores:
-one with torch's default. The other Dask threads read, decode and write meanwhile.
-"""
-
-import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from threading import BoundedSemaphore
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from glaciercube.errors import WeightsError
-from glaciercube.infer.work import PROBABILITY, Work, measured_share
-from glaciercube.model import channels, registry
+from glaciercube import schema
+from glaciercube.infer import quantized, runtimes, uncertainty
+from glaciercube.infer.blending import blended
+from glaciercube.infer.dihedral import VIEWS, View
+from glaciercube.infer.work import PROBABILITY, Work, measured_share, parts_of
+from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ModelRef
-from glaciercube.schema import NODATA, TASKS
+from glaciercube.schema import NODATA
+from glaciercube.windows import Window
 
 
-def forward_slots() -> int:
-    """Return how many forward passes may run at a time in this process.
+@dataclass(frozen=True)
+class Read:
+    """What was read of one date."""
 
-    Together they use every core once: cores / threads of torch.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // torch.get_num_threads())
-
-
-_slots = BoundedSemaphore(forward_slots())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reported:
-    """What one network says of a block."""
-
-    card: ModelCard
-    codes: np.ndarray
-    """(y, x), uint8: of its class layer, 255 where not measured or obscured."""
-
-    best: np.ndarray
-    """(y, x), float32: probability of the reported category, NaN where the code is 255."""
+    values: np.ndarray
+    """(band, y, x), float32: reflectance (1), NaN where not measured."""
 
     measured: np.ndarray
     """(y, x), bool."""
 
+    window: Window
+
+    def image(self, part: Window, bands: Sequence[str], card: ModelCard) -> np.ndarray:
+        """Return a part as a network sees it: (channel, y, x), normalised."""
+        inside = part.inside(self.window)
+        chosen = self.values[(list(channels.positions(bands, card)), *inside)]
+        return channels.normalised(chosen, self.measured[inside], card)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the networks of one task say of some pixels."""
+
+    card: ModelCard
+    measured: np.ndarray
+    """(y, x), bool."""
+
     probability: np.ndarray
-    """(category, y, x), float32, of every pixel."""
+    """(category, y, x), float32: of every pixel that is measured."""
+
+    spread: uncertainty.Spread | None
+    """Of several members; None of one."""
+
+    @cached_property
+    def _highest(self):
+        return torch.from_numpy(self.probability).max(dim=0)
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """(y, x), uint8: of the class layer, 255 where not measured or obscured."""
+        number = self._highest.indices.numpy()
+        codes = np.array(self.card.codes, np.uint8)[number]
+        return np.where(self.measured, codes, np.uint8(NODATA))
+
+    @property
+    def best(self) -> np.ndarray:
+        """(y, x), float32: probability of the reported category, NaN where the code is 255."""
+        return self._where_reported(self._highest.values.numpy())
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """(y, x), float32: predictive entropy as a share of its largest, NaN as in `best`."""
+        spread = self.spread
+        nats = uncertainty.entropy_of(self.probability) if spread is None else spread.entropy
+        return self._where_reported(self._share(nats))
+
+    @property
+    def mutual_information(self) -> np.ndarray:
+        """(y, x), float32: as a share of its largest, 0 of a single member, NaN as in `best`."""
+        if self.spread is None:
+            return self._where_reported(np.zeros(self.measured.shape, np.float32))
+        return self._where_reported(self._share(self.spread.mutual_information))
 
     def of(self, category: str, where: np.ndarray) -> np.ndarray:
         """Return the probability (y, x) of a category, NaN elsewhere."""
         share = self.probability[self.card.categories.index(category)]
         return np.where(where, share, np.float32(np.nan))
 
+    def _share(self, nats):
+        return uncertainty.share_of_largest(nats, len(self.card.categories))
+
+    def _where_reported(self, share):
+        return np.where(self.codes == NODATA, np.float32(np.nan), share)
+
 
 def predict_block(
-    values: np.ndarray, valid: np.ndarray, work: Work, inner: tuple[slice, slice]
+    values: np.ndarray,
+    valid: np.ndarray,
+    outer: Window,
+    wanted: np.ndarray,
+    *,
+    work: Work,
+    target: Window,
 ) -> np.ndarray:
-    """Return the layers of one block.
+    """Return the layers of some pixels.
 
     Parameters
     ----------
     values : array (band, y, x), float32
-        Reflectance (1) of the block and its halo, bands as `work.bands`; NaN where not
-        measured.
+        Reflectance (1) of the window `outer`, bands as `work.bands`; NaN where not measured.
     valid : array (y, x), bool
+        Of the same window.
+    outer : Window
+        What was read; holds `work.reads(target)`.
+    wanted : array (y, x), bool
+        Pixels of the target that are of interest.
     work : Work
         The networks, the planes wanted, the halo.
-    inner : tuple of slice
-        Rows and columns to report, within `values`.
+    target : Window
+        What to report.
 
     Returns
     -------
-    array (plane, y, x), float32
-        Codes are whole numbers, 255 where nothing was measured; the others are NaN there.
-        A block without any measured pixel of its own never reaches a network.
+    array (plane, y, x), float32 or uint8
+        Codes are whole numbers, 255 where nothing was measured or wanted; shares are NaN there,
+        or 255 if `work.quantized`. Without any such pixel no network is called.
     """
-    measured = valid & np.isfinite(values).all(axis=0)
-    centre = measured[inner]
-    planes = nothing(work.planes, centre.shape)
-    if not centre.any():
+    read = Read(values, valid & np.isfinite(values).all(axis=0), outer)
+    reported = read.measured[target.inside(outer)] & wanted
+    planes = work.blank(target.shape)
+    if not reported.any():
         return planes
-    reported = [_reported(values, measured, work.bands, ref, inner) for ref in work.refs]
-    for plane, name in zip(planes, work.planes, strict=True):
-        if name == "valid_fraction":
-            share = measured_share(measured, inner, work.halo)
-            np.copyto(plane, share, where=centre)
-        else:
-            plane[:] = _plane(name, reported)
+    for part in parts_of(reported, target, work.reach):
+        inside = part.inside(target)
+        if not reported[inside].any():
+            continue
+        said = [_said(read, reported[inside], work, refs, part) for refs in _ensembles(work.refs)]
+        for plane, name in zip(planes, work.planes, strict=True):
+            if name == "valid_fraction":
+                share = measured_share(read.measured, part.inside(outer), work.halo)
+                quantized.put(plane[inside], np.where(reported[inside], share, np.float32(np.nan)))
+            else:
+                quantized.put(plane[inside], _plane(name, said))
     return planes
 
 
-def nothing(planes: tuple[str, ...], shape: tuple[int, int]) -> np.ndarray:
-    """Return the planes of a block in which nothing was measured.
-
-    Examples
-    --------
-    >>> nothing(("facies", "confidence"), (1, 2)).tolist()
-    [[[255.0, 255.0]], [[nan, nan]]]
-    """
-    out = np.full((len(planes), *shape), np.nan, np.float32)
-    for number, name in enumerate(planes):
-        if name in TASKS:
-            out[number] = NODATA
-    return out
+def _ensembles(refs: Iterable[ModelRef]) -> list[list[ModelRef]]:
+    """Return the networks of each task."""
+    found: dict[str, list[ModelRef]] = {}
+    for ref in refs:
+        found.setdefault(ref.card.task, []).append(ref)
+    return list(found.values())
 
 
-def _plane(name, reported):
+def _plane(name, said):
     if name == "confidence":
-        return np.fmin.reduce([each.best for each in reported])
+        return np.fmin.reduce([each.best for each in said])
+    if name in ("entropy", "mutual_information"):
+        return np.fmax.reduce([getattr(each, name) for each in said])
     if name.startswith(PROBABILITY):
-        facies = next(each for each in reported if each.card.task == "facies")
+        facies = next(each for each in said if each.card.task == "facies")
         return facies.of(name.removeprefix(PROBABILITY), facies.measured)
     if name == "glacier_probability":
-        extent = next(each for each in reported if each.card.task == "extent")
+        extent = next(each for each in said if each.card.task == "extent")
         return extent.of("glacier", extent.codes != NODATA)
-    return next(each.codes for each in reported if each.card.task == name)
+    known = {each.card.task: each.codes for each in said}
+    return known[name] if name in known else schema.extent_of_facies(known["facies"])
 
 
-def _reported(values, measured, bands, ref, inner):
-    card = ref.card
-    chosen = values[list(channels.positions(bands, card))]
-    scores = _forward(channels.normalised(chosen, measured, card), ref, inner)
-    probability = (scores / card.temperature).softmax(dim=0)
-    number = scores.max(dim=0).indices.numpy()  # five times as fast as argmax
-    centre = measured[inner]
-    codes = np.where(centre, np.array(card.codes, np.uint8)[number], np.uint8(NODATA))
-    best = probability.amax(dim=0).numpy()
-    return Reported(
-        card=card,
-        codes=codes,
-        best=np.where(codes == NODATA, np.float32(np.nan), best),
-        measured=centre,
-        probability=probability.numpy(),
-    )
+def _said(read, reported, work, refs, part):
+    """Return what the networks of one task, in all views, say of a part."""
+    members = [(ref, view) for ref in refs for view in VIEWS[: work.views]]
+    card = refs[0].card
+    if len(members) == 1:
+        probability = _probability(read, reported, work, *members[0], part)
+        return Said(card=card, measured=reported, probability=probability, spread=None)
+    summed = uncertainty.Members(len(card.categories), part.shape)
+    for ref, view in members:
+        summed.add(_probability(read, reported, work, ref, view, part))
+    spread = summed.spread()
+    return Said(card=card, measured=reported, probability=spread.probability, spread=spread)
 
 
-@torch.inference_mode()
-def _forward(image: np.ndarray, ref: ModelRef, inner: tuple[slice, slice]) -> torch.Tensor:
-    """Return the scores (category, y, x) of the reported part."""
-    network = registry.network_of(ref)
-    with _slots:
-        scores = network(torch.from_numpy(image[np.newaxis]))
-    needed = (1, len(ref.card.categories), *image.shape[1:])
-    if tuple(scores.shape) != needed:
-        raise WeightsError(
-            f"the network of {ref.card.name!r} must give scores of shape {needed}, found "
-            f"{tuple(scores.shape)}; its output must have the size of its input"
+def _probability(read, reported, work, ref, view, part):
+    """Return the probabilities (category, y, x) that one network gives a part in one view."""
+    run = runtimes.runtime_of(ref).scores
+    if not ref.card.exact:
+        blend = work.blend_of(ref)
+        reads = blend.reads(part, reported)
+        return blended(
+            read.image(reads, work.bands, ref.card),
+            reported,
+            outer=reads,
+            block=part,
+            blend=blend,
+            predict=_by_windows(run, ref.card, view),
+            categories=len(ref.card.categories),
         )
-    return scores[0, :, inner[0], inner[1]]
+    reads = view.expand(part, work.halo, work.shape, work.stride)
+    image = view.apply(read.image(reads, work.bands, ref.card))
+    inner = view.window(part, work.shape).inside(view.window(reads, work.shape))
+    scores = run(np.ascontiguousarray(image[np.newaxis]), inner)
+    return view.invert(_softmax(scores, ref.card)[0])
+
+
+def _by_windows(
+    run: Callable[[np.ndarray, tuple[slice, slice]], np.ndarray], card: ModelCard, view: View
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that gives the probabilities of whole windows in one view."""
+
+    def probabilities(images: np.ndarray) -> np.ndarray:
+        seen = np.ascontiguousarray(view.apply(images))
+        whole = (slice(0, seen.shape[2]), slice(0, seen.shape[3]))
+        return view.invert(_softmax(run(seen, whole), card))
+
+    return probabilities
+
+
+def _softmax(scores: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Return probabilities (n, category, y, x), calibrated."""
+    return (torch.from_numpy(scores) / card.temperature).softmax(dim=1).numpy()

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
-from glaciercube.infer.work import PROBABILITY
+from glaciercube.infer.work import PROBABILITY, WINDOW, Work
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.model.weights import check_weights_file
@@ -33,22 +34,17 @@ def check_cards(cards: Sequence[ModelCard]) -> None:
     """
     if not cards:
         raise WeightsError("predict needs one card or more, found none")
-    tasks = [card.task for card in cards]
-    if len(set(tasks)) < len(tasks):
-        listed = [f"{card.name} ({card.task})" for card in cards]
-        raise WeightsError(
-            f"predict needs cards of different tasks, found {listed}; run it once for each"
-        )
+    first: dict[str, ModelCard] = {}
     for card in cards:
+        one = first.setdefault(card.task, card)
+        if one.categories != card.categories:
+            raise WeightsError(
+                f"cards of one task are averaged, so they need the same categories in the same "
+                f"order; {one.name} has {list(one.categories)}, {card.name} has "
+                f"{list(card.categories)}: run predict once for each"
+            )
         if Path(card.weights).is_file():
             check_weights_file(card.weights, card.sha256)
-        if not card.exact:
-            warnings.warn(
-                f"{card.name} is not exact under tiling, so that its result depends on the "
-                "chunks of the cube; a large halo makes the difference small",
-                GlacierCubeWarning,
-                stacklevel=3,
-            )
 
 
 def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
@@ -80,18 +76,36 @@ def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
     _check_resolution(cube, cards)
 
 
-def outputs_of(outputs: Sequence[str] | None, cards: Sequence[ModelCard]) -> tuple[str, ...]:
+def outputs_of(
+    outputs: Sequence[str] | None,
+    cards: Sequence[ModelCard],
+    *,
+    several: bool = False,
+    inside: bool = False,
+) -> tuple[str, ...]:
     """Return the layers to give, in the order of the schema.
+
+    Parameters
+    ----------
+    outputs : sequence of str, optional
+    cards : sequence of ModelCard
+    several : bool
+        Whether a task has several members, networks or views, which may disagree.
+    inside : bool
+        Whether only glaciers are looked at, so that facies tell their extent.
 
     Raises
     ------
     SchemaError
         If the cards do not give one of them; the message lists what they give.
     """
-    default = {name for card in cards for name in OF_TASK[card.task]} | set(SHARED)
+    tasks = {card.task for card in cards}
+    default = {name for task in tasks for name in OF_TASK[task]} | set(SHARED)
+    default |= {"extent"} if inside else set()
     if outputs is None:
         return tuple(name for name in schema.LAYERS if name in default)
-    possible = default | ({"probability"} if any(c.task == "facies" for c in cards) else set())
+    possible = default | {"entropy"} | ({"mutual_information"} if several else set())
+    possible |= {"probability"} if "facies" in tasks else set()
     unknown = [name for name in outputs if name not in possible]
     if unknown or not outputs:
         raise SchemaError(
@@ -119,42 +133,64 @@ def halo_of(halo: int | None, cards: Sequence[ModelCard]) -> tuple[int, int]:
     """
     stride = math.lcm(*(card.stride for card in cards))
     if halo is None:
-        needed = max(card.halo for card in cards)
+        needed = max(_halo_of(card) for card in cards)
         return -(-needed // stride) * stride, stride
     if isinstance(halo, bool) or not isinstance(halo, int | np.integer) or halo < 0:
         raise SchemaError(f"halo needs a number of pixels, 0 or more, found {halo!r}")
     return int(halo), stride
 
 
-def check_overlap(chunks: Sequence[tuple[int, ...]], halo: int, stride: int) -> None:
-    """Raise an error if neighbours in a graph cannot give a halo.
+def _halo_of(card):
+    if card.exact or card.halo:
+        return card.halo
+    return (card.window or WINDOW) // 2
 
-    Parameters
-    ----------
-    chunks : two tuples of int
-        Along y and x.
-    halo, stride : int
+
+def views_of(views: int, all_views: int) -> int:
+    """Return the number of views to average.
 
     Raises
     ------
     SchemaError
+        If it is neither one nor all.
     """
-    for dim, sizes in zip(schema.GRID_DIMS, chunks, strict=True):
-        small = min(sizes) < halo and len(sizes) > 1
-        off = stride > 1 and (halo % stride or any(size % stride for size in sizes[:-1]))
-        if small:
+    if views not in (1, all_views):
+        raise SchemaError(f"views must be 1 or {all_views}, found {views!r}")
+    return int(views)
+
+
+def overlap_of(work: Work) -> tuple[tuple[int, int], Work]:
+    """Return how many pixels neighbours in a graph give along y and x, and the work of that.
+
+    An axis of one chunk has no neighbours, and may be smaller than the halo.
+
+    Parameters
+    ----------
+    work : Work
+
+    Raises
+    ------
+    SchemaError
+        If a chunk is smaller than what its neighbour needs of it.
+    """
+    reach = work.halo if _on_lattice(work) else work.reach
+    for dim, sizes in zip(schema.GRID_DIMS, work.chunks[1:], strict=True):
+        if min(sizes) < reach and len(sizes) > 1:
             raise SchemaError(
-                f"chunks along {dim} must have at least the halo of {halo} pixels, found "
-                f"{_listed(sizes)}; rechunk with cube.chunk({dim}={max(512, 2 * halo)}) such "
+                f"chunks along {dim} must have at least the halo of {reach} pixels, found "
+                f"{_listed(sizes)}; rechunk with cube.chunk({dim}={max(512, 2 * reach)}) such "
                 "that the last is not smaller either, or write the cube and read it again"
             )
-        if off and len(sizes) > 1:
-            raise SchemaError(
-                f"chunks along {dim} and the halo must be multiples of the network's stride "
-                f"{stride}, found {_listed(sizes)} and {halo}; rechunk with "
-                f"cube.chunk({dim}={stride * 32}), leave the halo out, or write the cube and "
-                "read it again"
-            )
+    down, across = (reach if len(sizes) > 1 else 0 for sizes in work.chunks[1:])
+    return (down, across), replace(work, depth=reach)
+
+
+def _on_lattice(work):
+    """Say whether windows of a halo around blocks start and end on the network's lattice."""
+    sizes = [work.halo, *(size for axis in work.chunks[1:] for size in axis[:-1])]
+    return work.reach == work.halo + work.stride - 1 and (
+        work.stride == 1 or (work.views == 1 and not any(size % work.stride for size in sizes))
+    )
 
 
 def _check_resolution(cube, cards):

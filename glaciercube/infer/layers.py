@@ -17,12 +17,19 @@ LONG_NAMES = {
     "confidence": "probability of the reported category",
     "valid_fraction": "share of the receptive field that was measured",
     "glacier_probability": "probability of glacier",
+    "entropy": "predictive entropy as a share of its largest value",
+    "mutual_information": "disagreement of the members as a share of its largest value",
     "probability": "probability of each surface facies",
 }
 
 
 def dataset_of(
-    arrays: Mapping[str, da.Array], cube: xr.Dataset, cards: Sequence[ModelCard], halo: int
+    arrays: Mapping[str, da.Array],
+    cube: xr.Dataset,
+    cards: Sequence[ModelCard],
+    halo: int,
+    *,
+    quantized: bool = False,
 ) -> xr.Dataset:
     """Return layers as a georeferenced dataset.
 
@@ -35,6 +42,8 @@ def dataset_of(
     cards : sequence of ModelCard
     halo : int
         Pixels that were read around each block.
+    quantized : bool
+        The arrays of shares hold codes: their attributes say how they are decoded.
     """
     facies = next((card for card in cards if card.task == "facies"), None)
     kept = {"time", "y", "x"}
@@ -55,7 +64,11 @@ def dataset_of(
             out[name] = cube[name].variable
     out = grid.georeferenced(out, grid.grid_of(cube, "the cube"))
     for name in arrays:
-        out[name].encoding |= dict(schema.LAYERS[name].encoding)
+        coding = dict(schema.LAYERS[name].encoding)
+        if quantized and coding:
+            out[name].attrs |= {key: coding[key] for key in coding if key != "dtype"}
+        else:
+            out[name].encoding |= coding
     return out
 
 
@@ -65,8 +78,9 @@ def _attrs(name: str, cards: Sequence[ModelCard], arrays: Mapping[str, Any]) -> 
     more = [other for other in ("confidence", "valid_fraction") if other in arrays]
     if name == "extent" and "glacier_probability" in arrays:
         more.append("glacier_probability")
-    card = next(card for card in cards if card.task == name)
-    attrs = schema.flag_attrs(name) | {"source": f"{card.name} {card.version}"}
+    own = [card for card in cards if card.task == name] or list(cards)
+    source = ", ".join(f"{card.name} {card.version}" for card in own)
+    attrs = schema.flag_attrs(name) | {"source": source}
     return attrs | ({"ancillary_variables": " ".join(more)} if more else {})
 
 

@@ -1,6 +1,6 @@
 """A whole cube through the networks, lazily: xarray and Dask around `predict_block`. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,30 +10,37 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from glaciercube import schema
+from glaciercube import grid, schema
+from glaciercube.cover.regions import Region
 from glaciercube.errors import GlacierCubeError, SchemaError
 from glaciercube.infer import checks, layers, lineage
-from glaciercube.infer.work import PROBABILITY, Work
+from glaciercube.infer.dihedral import VIEWS
+from glaciercube.infer.work import PROBABILITY, Work, bounding
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ref_of
 from glaciercube.optional import load
 from glaciercube.store.reading import source_of
+from glaciercube.windows import Window, edges, lattice_offset
 
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Raised whenever the same cube and cards would give other numbers."""
 
 CHUNK = 1024
 """Rows and columns of a block of a cube that is in memory."""
 
 
-def predict(
+def predict(  # noqa: PLR0913 - the operator itself
     cube: xr.Dataset,
     cards: Sequence[ModelCard],
     *,
     outputs: Sequence[str] | None = None,
     halo: int | None = None,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
+    views: Literal[1, 8] = 1,
+    region: Region | None = None,
+    region_mark: Mapping[str, Any] | None = None,
+    quantized: bool = False,
 ) -> xr.Dataset:
     """Return what networks see in a cube, without computing it.
 
@@ -42,11 +49,13 @@ def predict(
     cube : Dataset
         That fits `schema.CUBE`, with the bands of the cards.
     cards : sequence of ModelCard
-        One for each task. Their weights are not opened before a block is computed.
+        Those of one task are an ensemble, whose probabilities are averaged. Their weights are
+        not opened before a block is computed.
     outputs : sequence of str, optional
-        Layers to give; by default the class layer of each card, "confidence",
-        "valid_fraction" and, of an extent card, "glacier_probability". "probability" of
-        all facies on request.
+        Layers to give; by default the class layer of each task, "confidence",
+        "valid_fraction" and, of an extent card, "glacier_probability". On request
+        "probability" of all facies, "entropy", "mutual_information" of several members, and
+        with a region "extent" as the roll-up of facies.
     halo : int, optional
         Pixels read around each block; the largest halo of the cards by default. A smaller
         one is faster and shows seams.
@@ -54,34 +63,49 @@ def predict(
         "direct": each block reads its own halo from the store, possible only for what
         `read` gave, untouched. "overlap": neighbours in the graph give it. The numbers are
         the same; "auto" takes "direct" where it is possible.
+    views : {1, 8}
+        8: averaged over the image's eight turned and flipped views (dihedral group D4).
+    region : Region, optional
+        In pixels of the cube. The rest is nodata, is not read and reaches no network; when
+        layers are written, blocks without any of it have no task.
+    region_mark : mapping, optional
+        What names the region in the records of a store, as JSON.
+    quantized : bool
+        Give shares as codes of 8 bits with CF attributes, instead of float32: a quarter of
+        the memory.
 
     Returns
     -------
     Dataset, lazy
         `facies`, `extent` (time, y, x), uint8, 255 where not measured and, in `extent`,
-        where obscured; `confidence`, `valid_fraction`, `glacier_probability` (time, y, x),
-        float32, 0-1, NaN where nodata; `probability` (time, category, y, x); `valid` and
-        `elevation` of the cube. Chunked as `reflectance` is.
+        where obscured; `confidence`, `valid_fraction`, `glacier_probability`, `entropy`,
+        `mutual_information` (time, y, x), float32, 0-1, NaN where nodata; `probability` (time,
+        category, y, x); `valid` (within the region) and `elevation` of the cube. Chunked as
+        `reflectance` is.
 
     Raises
     ------
     SchemaError
         If the cube lacks a band, is of another level, or has chunks smaller than the halo.
     WeightsError
-        If two cards have the same task.
+        If cards of one task have other categories.
 
     Notes
     -----
     A pixel is measured where `valid` is True and every band that a card reads is finite;
-    elsewhere the networks see the training mean, and the layers are nodata. With several
-    cards `confidence` is the lower of theirs.
+    elsewhere the networks see the card's fill, and the layers are nodata. With several tasks
+    `confidence` is the lowest of theirs, the entropies are the highest.
+
+    Networks that are not exact under tiling see windows on a lattice anchored at the origin of
+    the CRS, blended; see `infer.blending`.
 
     The layers carry of what they are made, if it is known of the cube (see `store.lineage`):
     of a cube that `read` gave, the records of the blocks that a block and its halo touch.
     """
     checks.check_cards(cards)
     checks.check_cube(cube, cards)
-    wanted = checks.outputs_of(outputs, cards)
+    several = views * len(cards) > len({card.task for card in cards})
+    wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
     reflectance, valid = _dask_arrays(cube)
     names = [str(name) for name in cube["band"].values]
@@ -95,15 +119,16 @@ def predict(
         chunks=(reflectance.chunks[0], *reflectance.chunks[2:]),
         times=tuple(_label(time) for time in cube["time"].values),
         positions=tuple(positions),
+        offset=lattice_offset(tuple(grid.grid_of(cube, "the cube").affine)),
+        views=checks.views_of(views, len(VIEWS)),
+        region=region,
+        quantized=quantized,
     )
-    sources = _sources(cube, strategy)
-    if sources is None:
-        stacked = _by_overlap(reflectance, valid, work)
-    else:
-        stacked = _by_direct_read(reflectance, valid, work, sources)
+    stacked, codes = _stacks(cube, reflectance, valid, work, strategy)
     found = _split(stacked, work)
-    out = layers.dataset_of(found, cube, cards, reach)
-    return lineage.traced(out, found, cube, work, ALGORITHM_VERSION)
+    inside = cube if region is None else cube.assign(valid=_inside(cube["valid"], region))
+    out = layers.dataset_of(found, inside, cards, reach, quantized=quantized)
+    return lineage.traced(out, found, cube, work, ALGORITHM_VERSION, codes, region_mark)
 
 
 def _dask_arrays(cube):
@@ -139,13 +164,14 @@ def _sources(cube, strategy):
     return None
 
 
-def _by_direct_read(reflectance, valid, work, sources):
-    token = _token("direct", reflectance, valid, work)
-    return _mapped(_direct_block, token, replace(work, **sources))
-
-
-def _by_overlap(reflectance, valid, work):
-    checks.check_overlap(work.chunks[1:], work.halo, work.stride)
+def _stacks(cube, reflectance, valid, work, strategy):
+    """Return the planes (time, plane, y, x) in memory, and as the codes that a store keeps."""
+    sources = _sources(cube, strategy)
+    if sources is not None:
+        work = replace(work, **sources)
+        token = _token("direct", reflectance, valid, work)
+        return _both(lambda one: _mapped(_direct_block, token, one), work)
+    depths, work = checks.overlap_of(work)
     token = _token("overlap", reflectance, valid, work)
     joined = da.map_blocks(
         _join,
@@ -157,12 +183,14 @@ def _by_overlap(reflectance, valid, work):
         chunks=(work.chunks[0], (len(work.positions),), *work.chunks[1:]),
         meta=np.empty((0, 0, 0, 0), np.float32),
     )
-    # an axis of one chunk has no neighbours, and may be smaller than the halo
-    depth = {axis: work.halo if joined.numblocks[axis] > 1 else 0 for axis in (2, 3)}
-    wide = da.overlap.overlap(
-        joined, depth={0: 0, 1: 0, **depth}, boundary="none", allow_rechunk=False
-    )
-    return _mapped(_overlap_block, token, work, wide)
+    depth = {0: 0, 1: 0, 2: depths[0], 3: depths[1]}
+    wide = da.overlap.overlap(joined, depth=depth, boundary="none", allow_rechunk=False)
+    return _both(lambda one: _mapped(_overlap_block, token, one, wide), work)
+
+
+def _both(make, work):
+    codes = make(replace(work, quantized=True))
+    return (codes if work.quantized else make(work)), codes
 
 
 def _mapped(function, token, work, *arrays):
@@ -171,37 +199,67 @@ def _mapped(function, token, work, *arrays):
     What all blocks share is one key of the graph, so that a task holds no more than its
     number and that key.
     """
+    token = f"{token}-codes" if work.quantized else token
     shared = dask.delayed(work, name=f"work-{token}", traverse=False)
     return da.map_blocks(
         function,
         *arrays,
         work=shared,
         name=f"predict-{token}",
-        dtype=np.float32,
+        dtype=work.dtype,
         chunks=(work.chunks[0], (len(work.planes),), *work.chunks[1:]),
-        meta=np.empty((0, 0, 0, 0), np.float32),
+        meta=np.empty((0, 0, 0, 0), work.dtype),
     )
 
 
 def _token(strategy, reflectance, valid, work):
     return tokenize(
         ALGORITHM_VERSION, strategy, reflectance.name, valid.name, work.refs, work.bands,
-        work.positions, work.planes, work.halo, work.stride, work.chunks,
+        work.positions, work.planes, work.halo, work.stride, work.chunks, work.offset, work.views,
+        work.region,
     )  # fmt: skip
+
+
+def _inside(valid, region):
+    """Return where a cube is valid within a region, block by block."""
+    data = valid.data
+    if not isinstance(data, da.Array):
+        data = da.from_array(np.asarray(data), chunks=(1, CHUNK, CHUNK))
+    token = tokenize(data.name, region)
+    known = (region, edges(data.chunks[1]), edges(data.chunks[2]))
+    shared = dask.delayed(known, name=f"region-{token}", traverse=False)
+    inside = da.map_blocks(
+        _valid_inside,
+        data,
+        known=shared,
+        name=f"inside-{token}",
+        dtype=bool,
+        meta=np.empty((0, 0, 0), bool),
+    )
+    return valid.copy(data=inside)
+
+
+def _valid_inside(block, known, block_id=()):
+    region, rows, columns = known
+    window = Window(*rows[block_id[1]], *columns[block_id[2]])
+    return block & region.inside(window) if region.touches(window) else np.zeros_like(block)
 
 
 def _split(stacked, work):
     """Return the layers of the stacked planes, by name; a slice each."""
+    kinds = {
+        name: "uint8" if work.quantized else schema.LAYERS[name].dtype for name in schema.LAYERS
+    }
     arrays = {
         name: da.map_blocks(
             _pick,
             stacked,
             number=number,
-            kind=schema.LAYERS[name].dtype,
-            dtype=schema.LAYERS[name].dtype,
+            kind=kinds[name],
+            dtype=kinds[name],
             name=f"{name}-{stacked.name}",
             drop_axis=1,
-            meta=np.empty((0, 0, 0), schema.LAYERS[name].dtype),
+            meta=np.empty((0, 0, 0), kinds[name]),
         )
         for number, name in enumerate(work.planes)
         if not name.startswith(PROBABILITY)
@@ -222,43 +280,66 @@ def _join(reflectance, valid, positions):
 
 
 def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
-    dates, inner, outer = work.place(block_id)
-    return _each_date(work, dates, inner, outer, lambda date: _read(work, date, inner, outer))
+    dates, block = work.place(block_id)
+    outer = work.reads(block)
+
+    def part(date, wanted):
+        valid = work.valid.load(date, outer)
+        found = valid[block.inside(outer)] & wanted
+        if not found.any():
+            return None
+        target = bounding(found, block)
+        reads = work.reads(target)
+        values = work.reflectance.load(date, reads)[list(work.positions)]
+        return target, values, valid[reads.inside(outer)], reads
+
+    return _each_date(work, dates, block, part)
 
 
-def _overlap_block(block: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
-    dates, inner, outer = work.place(block_id)
+def _overlap_block(given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+    dates, block = work.place(block_id)
+    outer = work.given(block)
 
-    def part(date):
-        values = block[date - dates.start]
-        return values, np.ones(values.shape[1:], bool)
+    def part(date, wanted):
+        values = given[date - dates.start]
+        measured = np.isfinite(values).all(axis=0)
+        found = measured[block.inside(outer)] & wanted
+        if not found.any():
+            return None
+        target = bounding(found, block)
+        inside = work.reads(target).inside(outer)
+        return target, values[(slice(None), *inside)], measured[inside], work.reads(target)
 
-    return _each_date(work, dates, inner, outer, part)
-
-
-def _read(work, date, inner, outer):
-    """Return what a block needs of the store; reflectance only if anything was measured."""
-    valid = work.valid.load(date, outer)
-    if not valid[inner.inside(outer)].any():
-        shape = (len(work.bands), *outer.shape)
-        return np.broadcast_to(np.float32(np.nan), shape), valid
-    return work.reflectance.load(date, outer)[list(work.positions)], valid
+    return _each_date(work, dates, block, part)
 
 
-def _each_date(work, dates, inner, outer, part):
+def _each_date(work, dates, block, part):
+    """Return the planes (time, plane, y, x) of a block, what is not wanted or measured blank.
+
+    `part` gives of a date what is to be reported, what was read for it, and the values.
+    """
     predict_block = load("glaciercube.infer.block").predict_block
-    found = []
-    for date in dates:
+    out = np.stack([work.blank(block.shape)] * len(dates))
+    if work.region is not None and not work.region.touches(block):
+        return out
+    wanted = np.ones(block.shape, bool) if work.region is None else work.region.inside(block)
+    for planes, date in zip(out, dates, strict=True):
         try:
-            found.append(predict_block(*part(date), work, inner.inside(outer)))
+            found = part(date, wanted) if wanted.any() else None
+            if found is not None:
+                target, *read = found
+                inside = target.inside(block)
+                planes[(slice(None), *inside)] = predict_block(
+                    *read, wanted[inside], work=work, target=target
+                )
         except Exception as error:
             place = (
-                f"infer.predict failed on time {work.times[date]}, y {inner.y0}-{inner.y1}, "
-                f"x {inner.x0}-{inner.x1}: {error}"
+                f"infer.predict failed on time {work.times[date]}, y {block.y0}-{block.y1}, "
+                f"x {block.x0}-{block.x1}: {error}"
             )
             kind: Any = type(error) if isinstance(error, GlacierCubeError) else GlacierCubeError
             raise kind(place) from error
-    return np.stack(found)
+    return out
 
 
 def _label(time):

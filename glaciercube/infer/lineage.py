@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
 from glaciercube import schema
-from glaciercube.infer.work import Work
+from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.store.inputs import StoreInputs
-from glaciercube.store.lineage import Inputs, Lineage, fingerprint, lineage_of, with_lineage
+from glaciercube.store.lineage import Inputs, Lineage, Planes, fingerprint, lineage_of, with_lineage
 from glaciercube.store.reading import source_of
 from glaciercube.windows import Window, expand
 
@@ -27,7 +28,7 @@ class AroundInputs:
 
     def __init__(self, inputs: Sequence[Inputs], work: Work) -> None:
         self.inputs = list({id(one): one for one in inputs}.values())
-        self.halo, self.stride, self.shape = work.halo, work.stride, work.shape
+        self.work = work
 
     def refresh(self) -> None:
         """Forget what sources were like: a write looks at them anew."""
@@ -44,7 +45,7 @@ class AroundInputs:
         time : datetime64[ns] or None
         window : Window
         """
-        wide = expand(window, self.halo, self.shape, self.stride)
+        wide = expand(window, self.work.reach, self.work.shape)
         return fingerprint(*(one.of(time, wide) for one in self.inputs))
 
 
@@ -78,6 +79,7 @@ def parameters_of(work: Work, algorithm: int) -> dict[str, Any]:
         ],
         "halo": work.halo,
         "stride": work.stride,
+        "views": work.views,
         "outputs": list(work.planes),
     }
 
@@ -98,8 +100,7 @@ def inputs_of(cube: xr.Dataset, work: Work) -> tuple[Inputs, dict[str, Any]] | N
     """
     sources = [source for name in schema.CUBE if (source := source_of(cube[name])) is not None]
     if len(sources) == len(schema.CUBE):
-        # A window starts and ends on multiples of the stride, so it may reach this much farther.
-        return StoreInputs(sources, work.halo + work.stride - 1), {}
+        return StoreInputs(sources, work.reach), {}
     lineages = {name: lineage_of(cube[name]) for name in schema.CUBE}
     known = {name: one for name, one in lineages.items() if one is not None}
     if len(known) < len(lineages):
@@ -109,7 +110,13 @@ def inputs_of(cube: xr.Dataset, work: Work) -> tuple[Inputs, dict[str, Any]] | N
 
 
 def traced(
-    layers: xr.Dataset, names: Iterable[str], cube: xr.Dataset, work: Work, algorithm: int
+    layers: xr.Dataset,
+    names: Iterable[str],
+    cube: xr.Dataset,
+    work: Work,
+    algorithm: int,
+    codes: da.Array,
+    mark: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Return layers that carry of what they are made, if it is known of the cube.
 
@@ -123,30 +130,47 @@ def traced(
     work : Work
     algorithm : int
         Version of the prediction.
+    codes : Dask array (time, plane, y, x), uint8
+        All planes as a store keeps them.
+    mark : mapping, optional
+        What names the region of interest, as JSON.
     """
+    inside: dict[str, Any] = {} if mark is None else {"within": dict(mark)}
+    touches = None if work.region is None else work.region.touches
+    if work.region is not None:
+        valid = lineage_of(cube["valid"])
+        if valid is not None:
+            parameters = {**valid.parameters, **inside}
+            made = _made(layers["valid"], parameters, valid.inputs, touches=touches)
+            layers = layers.assign(valid=made)
     found = inputs_of(cube, work)
     if found is None:
         return layers
     inputs, more = found
-    parameters = parameters_of(work, algorithm) | more
-    return layers.assign({name: _made(layers[name], parameters, inputs) for name in names})
+    parameters = parameters_of(work, algorithm) | more | inside
+    return layers.assign(
+        {
+            name: _made(
+                layers[name],
+                parameters,
+                inputs,
+                planes=Planes(codes, _numbers(name, work)),
+                touches=touches,
+            )
+            for name in names
+        }
+    )
 
 
-def narrowed(array: xr.DataArray, of: Lineage | None, **parameters: Any) -> xr.DataArray:
-    """Return an array made of another block by block, with that one's lineage and more.
-
-    Parameters
-    ----------
-    array : DataArray
-    of : Lineage or None
-        Of what it was made of; without it the array has none either.
-    **parameters
-        What holds for all blocks beside what `of` says.
-    """
-    if of is None:
-        return array
-    return _made(array, {**of.parameters, **parameters}, of.inputs)
+def _numbers(name, work):
+    """Return which planes a layer has."""
+    if name != "probability":
+        return (work.planes.index(name),)
+    return tuple(n for n, plane in enumerate(work.planes) if plane.startswith(PROBABILITY))
 
 
-def _made(array: xr.DataArray, parameters: Mapping[str, Any], inputs: Inputs) -> xr.DataArray:
-    return with_lineage(array, Lineage(name=array.data.name, parameters=parameters, inputs=inputs))
+def _made(
+    array: xr.DataArray, parameters: Mapping[str, Any], inputs: Inputs, **more: Any
+) -> xr.DataArray:
+    made = Lineage(name=array.data.name, parameters=parameters, inputs=inputs, **more)
+    return with_lineage(array, made)

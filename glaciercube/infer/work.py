@@ -1,15 +1,27 @@
-"""What every block of one prediction shares, and where each block lies. No Dask, no torch."""
+"""What every block of one prediction shares, and what each block reads. No Dask, no torch."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from glaciercube.cover.regions import Region
+from glaciercube.infer import dihedral, quantized
+from glaciercube.infer.blending import Blend
 from glaciercube.model.reference import ModelRef
+from glaciercube.schema import TASKS
 from glaciercube.store.reading import Source
-from glaciercube.windows import Window, expand
+from glaciercube.windows import Window, expand, hull
 
 PROBABILITY = "probability/"
 """Prefix of the planes that hold the probability of one facies each."""
+
+WINDOW = 256
+"""Side of the windows (pixels) of a network that is not exact and whose card names none."""
+
+TILE = 256
+"""Side of the parts (pixels) that a block is cut into where only few of them are wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +29,8 @@ class Work:
     """What every block shares: one small object in the graph, whatever its number of blocks."""
 
     refs: tuple[ModelRef, ...]
+    """Networks; those of one task are an ensemble."""
+
     bands: tuple[str, ...]
     """Names of the bands that reach a block, in order."""
 
@@ -24,6 +38,8 @@ class Work:
     """What a block gives, in order: names of layers, and "probability/<facies>"."""
 
     halo: int
+    """Pixels on each side that a result depends on; of an inexact network, what counts as it."""
+
     stride: int
     chunks: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     """Of the result along time, y and x."""
@@ -34,18 +50,44 @@ class Work:
     positions: tuple[int, ...]
     """Where `bands` are among those of the cube."""
 
+    offset: tuple[int, int] = (0, 0)
+    """Row and column of the first pixel from the CRS's origin; see `windows.lattice_offset`."""
+
+    views: int = 1
+    """How many of `dihedral.VIEWS` are averaged: 1, or all 8."""
+
+    quantized: bool = False
+    """Whether shares are given as codes of 8 bits."""
+
+    region: Region | None = None
+    """What is of interest; the rest of the cube is nodata and costs nothing."""
+
+    depth: int | None = None
+    """Pixels around a block that its neighbours give; None if each block reads for itself."""
+
     reflectance: Source | None = None
     """What the blocks read themselves; direct strategy only."""
 
     valid: Source | None = None
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the whole image."""
         return sum(self.chunks[1]), sum(self.chunks[2])
 
-    def place(self, block: tuple[int, ...]) -> tuple[range, Window, Window]:
-        """Return the dates of a block, what it reports and what it reads.
+    @property
+    def dtype(self) -> str:
+        """Of the planes: codes are exact in either."""
+        return "uint8" if self.quantized else "float32"
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a block, at most, that it reads."""
+        sizes = [self.blend_of(ref).size - 1 for ref in self.refs if not ref.card.exact]
+        return max([self.halo + self.stride - 1, *sizes])
+
+    def place(self, block: tuple[int, ...]) -> tuple[range, Window]:
+        """Return the dates of a block, and its pixels.
 
         Parameters
         ----------
@@ -56,8 +98,114 @@ class Work:
             (sum(sizes[:number]), sum(sizes[: number + 1]))
             for sizes, number in zip(self.chunks, (block[0], *block[2:]), strict=True)
         )
-        inner = Window(y0, y1, x0, x1)
-        return range(start, stop), inner, expand(inner, self.halo, self.shape, self.stride)
+        return range(start, stop), Window(y0, y1, x0, x1)
+
+    def given(self, block: Window) -> Window:
+        """Return what the neighbours of a block give it, with the block."""
+        return expand(block, self.depth or 0, self.shape)
+
+    def reads(self, target: Window) -> Window:
+        """Return what must be read for some pixels.
+
+        Parameters
+        ----------
+        target : Window
+
+        Returns
+        -------
+        Window
+            Cut at the image's borders.
+        """
+        views = dihedral.VIEWS[: self.views]
+        found = [dihedral.reads(target, self.halo, self.shape, self.stride, views)]
+        found += [self.blend_of(ref).reads(target) for ref in self.refs if not ref.card.exact]
+        return hull(found)
+
+    def blend_of(self, ref: ModelRef) -> Blend:
+        """Return the windows that a network sees which is not exact."""
+        size = ref.card.window or -(-WINDOW // ref.card.stride) * ref.card.stride
+        return Blend(
+            size=size,
+            step=max(1, size // 2),
+            shape=self.shape,
+            offset=self.offset,
+            fill=ref.card.fill,
+        )
+
+    def blank(self, shape: tuple[int, int]) -> np.ndarray:
+        """Return the planes (plane, y, x) of pixels of which nothing is known.
+
+        Examples
+        --------
+        >>> from glaciercube.infer.work import Work
+        >>> some = {"refs": (), "bands": (), "halo": 0, "stride": 1, "times": ()}
+        >>> work = Work(planes=("facies", "confidence"), chunks=((), (), ()), positions=(), **some)
+        >>> work.blank((1, 2)).tolist()
+        [[[255.0, 255.0]], [[nan, nan]]]
+        """
+        return quantized.blank([name in TASKS for name in self.planes], shape, self.quantized)
+
+    def without_sources(self) -> "Work":
+        """Return the work of blocks that their neighbours give what they need."""
+        return replace(self, reflectance=None, valid=None)
+
+
+def bounding(mask: np.ndarray, block: Window) -> Window:
+    """Return the smallest window that holds all pixels of a mask.
+
+    Parameters
+    ----------
+    mask : array (y, x), bool
+        Of the block; True somewhere.
+    block : Window
+
+    Examples
+    --------
+    >>> bounding(np.array([[False, False], [False, True]]), Window(8, 10, 4, 6))
+    Window(y0=9, y1=10, x0=5, x1=6)
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Window(
+        block.y0 + int(rows[0]),
+        block.y0 + int(rows[-1]) + 1,
+        block.x0 + int(columns[0]),
+        block.x0 + int(columns[-1]) + 1,
+    )
+
+
+def parts_of(mask: np.ndarray, target: Window, halo: int) -> list[Window]:
+    """Return the windows to compute so that all pixels of a mask are reported.
+
+    Parameters
+    ----------
+    mask : array (y, x), bool
+        Of the target.
+    target : Window
+    halo : int
+        Read around each of them.
+
+    Returns
+    -------
+    list of Window
+        The target as a whole, or those parts of it that the mask touches, where these are
+        fewer pixels with their halos.
+    """
+    parts = [
+        bounding(mask[tile.inside(target)], tile)
+        for tile in _tiles(target)
+        if mask[tile.inside(target)].any()
+    ]
+    return parts if _cost(parts, halo) < 0.8 * _cost([target], halo) else [target]
+
+
+def _tiles(target):
+    for y in range(target.y0, target.y1, TILE):
+        for x in range(target.x0, target.x1, TILE):
+            yield Window(y, min(y + TILE, target.y1), x, min(x + TILE, target.x1))
+
+
+def _cost(windows: Iterable[Window], halo: int) -> int:
+    return sum((one.shape[0] + 2 * halo) * (one.shape[1] + 2 * halo) for one in windows)
 
 
 def measured_share(measured: np.ndarray, inner: tuple[slice, slice], halo: int) -> np.ndarray:

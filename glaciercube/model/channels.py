@@ -52,7 +52,7 @@ def stack(
     Returns
     -------
     channels : array (channel, y, x), float32
-        (reflectance - mean) / std; 0 in every channel where any of its bands is not finite.
+        (reflectance - mean) / std; the card's `fill` in every channel where any band is not finite.
     measured : array (y, x), bool
         True where all bands of the card are finite.
     """
@@ -69,14 +69,14 @@ def normalised(chosen: np.ndarray, measured: np.ndarray, card: ModelCard) -> np.
     chosen : array (channel, y, x), float32
         Reflectance (1).
     measured : array (y, x), bool
-        Elsewhere every channel becomes 0.
+        Elsewhere every channel becomes what the card says, 0 (the training mean) by default.
     card : ModelCard
     """
     mean = np.array(card.mean, np.float32)[:, np.newaxis, np.newaxis]
     std = np.array(card.std, np.float32)[:, np.newaxis, np.newaxis]
     channels = np.subtract(chosen, mean, dtype=np.float32)
     np.divide(channels, std, out=channels)
-    np.copyto(channels, np.float32(0), where=~measured)
+    np.copyto(channels, np.float32(card.fill), where=~measured)
     return channels
 
 

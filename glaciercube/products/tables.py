@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from glaciercube import cover, grid, schema
 from glaciercube.products import areas
-from glaciercube.products.extents import extent_of_facies
+from glaciercube.schema import extent_of_facies
 
 ALGORITHM_VERSION = 1
 """Goes into the names of lazy results; raised when the same layers give other numbers."""

@@ -3,7 +3,7 @@
 import pytest
 from cards import make_card
 
-from glaciercube.model import registry
+from glaciercube.infer import runtimes
 
 
 @pytest.fixture
@@ -22,16 +22,17 @@ def extent_card(tmp_path):
 def forwards(monkeypatch):
     """Return a list that grows by the shape of each image that goes through a network."""
     shapes = []
-    original = registry.network_of
+    original = runtimes.runtime_of
 
     def counting(ref):
-        network = original(ref)
+        runtime = original(ref)
 
-        def forward(image):
-            shapes.append(tuple(image.shape))
-            return network(image)
+        class Counted:
+            def scores(self, images, inner):
+                shapes.append(tuple(images.shape))
+                return runtime.scores(images, inner)
 
-        return forward
+        return Counted()
 
-    monkeypatch.setattr(registry, "network_of", counting)
+    monkeypatch.setattr(runtimes, "runtime_of", counting)
     return shapes

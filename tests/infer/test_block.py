@@ -1,19 +1,17 @@
-import os
 import subprocess
 import sys
-import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from cards import make_card
 
 from glaciercube.infer import block
-from glaciercube.infer.block import forward_slots, nothing, predict_block
 from glaciercube.infer.work import Work
-from glaciercube.model import registry
 from glaciercube.model.reference import ref_of
+from glaciercube.windows import Window
 
-INNER = (slice(3, 17), slice(3, 23))
+TARGET, OUTER = Window(3, 17, 3, 23), Window(0, 20, 0, 26)
 PLANES = ("facies", "confidence", "valid_fraction", "probability/snow")
 
 
@@ -37,9 +35,15 @@ def values():
     return np.random.default_rng(0).uniform(-0.02, 1.2, (4, 20, 26)).astype(np.float32)
 
 
+def predict_block(values, valid, work, target=TARGET, wanted=None):
+    """Return the planes of a part of a small image that was read as a whole."""
+    wanted = np.ones(target.shape, bool) if wanted is None else wanted
+    return block.predict_block(values, valid, OUTER, wanted, work=work, target=target)
+
+
 def test_planes_come_in_the_order_asked_for(values, work):
     valid = np.ones((20, 26), bool)
-    out = predict_block(values, valid, work, INNER)
+    out = predict_block(values, valid, work)
     assert out.shape == (4, 14, 20)
     assert out.dtype == np.float32
     facies, confidence, share, snow = out
@@ -54,7 +58,7 @@ def test_planes_come_in_the_order_asked_for(values, work):
 def test_what_was_not_measured_is_nodata_and_counts_in_its_surroundings(values, work):
     valid = np.ones((20, 26), bool)
     valid[10, 12] = False
-    facies, confidence, share, _ = predict_block(values, valid, work, INNER)
+    facies, confidence, share, _ = predict_block(values, valid, work)
     assert facies[7, 9] == 255
     assert np.isnan(confidence[7, 9])
     assert np.isnan(share[7, 9])
@@ -69,8 +73,8 @@ def test_a_hole_reads_as_the_training_mean(values, work, card):
     filled = values.copy()
     filled[:, 8:12, 10:14] = np.array(card.mean, np.float32)[:, np.newaxis, np.newaxis]
     holed = np.where(valid, values, np.float32(np.nan))
-    out = predict_block(holed, valid, work, INNER)
-    other = predict_block(filled, np.ones_like(valid), work, INNER)
+    out = predict_block(holed, valid, work)
+    other = predict_block(filled, np.ones_like(valid), work)
     seen = out[0] != 255
     np.testing.assert_allclose(out[3][seen], other[3][seen], rtol=0, atol=1e-6)
 
@@ -78,58 +82,76 @@ def test_a_hole_reads_as_the_training_mean(values, work, card):
 def test_a_block_whose_halo_alone_was_measured_skips_the_network(values, work, forwards):
     valid = np.zeros((20, 26), bool)
     valid[:3] = True
-    out = predict_block(values, valid, work, INNER)
+    out = predict_block(values, valid, work)
     assert forwards == []
-    np.testing.assert_array_equal(out, nothing(PLANES, (14, 20)))
+    np.testing.assert_array_equal(out, work.blank((14, 20)))
 
 
 def test_infinite_reflectance_is_not_measured(values, work):
     values[2, 10, 12] = np.inf
-    out = predict_block(values, np.ones((20, 26), bool), work, INNER)
+    out = predict_block(values, np.ones((20, 26), bool), work)
     assert out[0, 7, 9] == 255
     assert np.isfinite(out[1]).sum() == 14 * 20 - 1
 
 
 def test_temperature_changes_confidence_and_no_code(values, work, card, tmp_path):
     valid = np.ones((20, 26), bool)
-    warm = predict_block(values, valid, work, INNER)
-    cold_ref = ref_of(type(card)(**vars(card) | {"temperature": 0.5}))
-    cold_work = type(work)(**vars(work) | {"refs": (cold_ref,)})
-    cold = predict_block(values, valid, cold_work, INNER)
+    warm = predict_block(values, valid, work)
+    cold_work = replace(work, refs=(ref_of(replace(card, temperature=0.5)),))
+    cold = predict_block(values, valid, cold_work)
     np.testing.assert_array_equal(cold[0], warm[0])
     assert cold[1].mean() > warm[1].mean() + 0.05
 
 
-def test_forward_passes_fill_the_cores_once(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    for threads, slots in ((1, 8), (4, 2), (8, 1), (16, 1)):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        assert forward_slots() == slots
+def test_an_ensemble_says_the_mean_of_its_members(values, work, tmp_path):
+    valid = np.ones((20, 26), bool)
+    other = ref_of(make_card(tmp_path, seed=9))
+    planes = ("probability/snow", "confidence", "entropy", "mutual_information")
+    alone = [
+        predict_block(values, valid, replace(work, refs=(ref,), planes=planes))
+        for ref in (work.refs[0], other)
+    ]
+    both = predict_block(values, valid, replace(work, refs=(*work.refs, other), planes=planes))
+    np.testing.assert_allclose(both[0], (alone[0][0] + alone[1][0]) / 2, rtol=0, atol=1e-6)
+    assert (alone[0][3] == 0).all()
+    assert both[3].max() > 0.01
+    mean_entropy = (alone[0][2] + alone[1][2]) / 2
+    np.testing.assert_allclose(both[2], mean_entropy + both[3], rtol=0, atol=1e-5)
 
 
-def test_no_more_forward_passes_than_slots_run_at_a_time(values, work, monkeypatch):
-    monkeypatch.setattr(block, "_slots", threading.BoundedSemaphore(2))
-    running, most, lock = [], [], threading.Lock()
-    both = threading.Barrier(2, timeout=30)
+def test_members_that_are_equal_know_the_same(values, work):
+    valid = np.ones((20, 26), bool)
+    twice = replace(work, refs=work.refs * 2, planes=("facies", "mutual_information"))
+    out = predict_block(values, valid, twice)
+    np.testing.assert_array_equal(out[0], predict_block(values, valid, work)[0])
+    assert out[1].max() < 1e-5
 
-    def network(image):
-        with lock:
-            running.append(1)
-            most.append(len(running))
-        both.wait()
-        with lock:
-            running.pop()
-        return torch.zeros(1, 5, *image.shape[2:])
 
-    monkeypatch.setattr(registry, "network_of", lambda ref: network)
-    arguments = (values, np.ones((20, 26), bool), work, INNER)
-    threads = [threading.Thread(target=predict_block, args=arguments) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert max(most) == 2
-    assert len(most) == 6
+def test_only_what_is_wanted_is_reported_and_computed(values, work, forwards):
+    wanted = np.zeros(TARGET.shape, bool)
+    wanted[2:5, 4:9] = True
+    valid = np.ones((20, 26), bool)
+    whole = predict_block(values, valid, work)
+    part = Window(5, 8, 7, 12)
+    out = predict_block(values, valid, work, target=part, wanted=np.ones(part.shape, bool))
+    assert forwards[-1] == (1, 4, 3 + 6, 5 + 6)
+    masked = predict_block(values, valid, work, wanted=wanted)
+    for plane, same, cut in zip(whole, masked, out, strict=True):
+        np.testing.assert_allclose(same[wanted], plane[wanted], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(cut.ravel(), plane[wanted], rtol=0, atol=1e-6)
+    assert (masked[0][~wanted] == 255).all()
+    assert np.isnan(masked[1][~wanted]).all()
+
+
+def test_codes_are_those_of_the_shares(values, work):
+    valid = np.ones((20, 26), bool)
+    valid[10, 12] = False
+    shares = predict_block(values, valid, work)
+    codes = predict_block(values, valid, replace(work, quantized=True))
+    assert codes.dtype == np.uint8
+    np.testing.assert_array_equal(codes[0], shares[0])
+    expected = np.floor(shares[1:].astype(np.float64) * 250 + 0.5)
+    np.testing.assert_array_equal(codes[1:], np.where(np.isnan(expected), 255, expected))
 
 
 def test_the_users_torch_settings_are_left_alone():

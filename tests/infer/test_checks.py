@@ -8,12 +8,14 @@ from odc.geo.geobox import GeoBox
 from glaciercube import grid
 from glaciercube.errors import GlacierCubeWarning, GridError, SchemaError, WeightsError
 from glaciercube.infer import checks
+from glaciercube.infer.work import Work
 
 
-def test_two_cards_of_one_task_are_refused(card):
-    other = replace(card, name="second")
-    with pytest.raises(WeightsError, match=r"small-facies \(facies\)', 'second \(facies\)"):
+def test_cards_of_one_task_need_the_same_categories(card):
+    other = replace(card, name="second", categories=card.categories[::-1])
+    with pytest.raises(WeightsError, match=r"small-facies has \['ice'.*second has \['land'"):
         checks.check_cards([card, other])
+    checks.check_cards([card, replace(card, name="second")])
 
 
 def test_no_card_is_refused():
@@ -78,7 +80,9 @@ def test_pixels_of_another_size_warn(cube, card, resolution):
 
 
 def test_outputs_are_listed_if_one_is_unknown(card, extent_card):
-    with pytest.raises(SchemaError, match=r"give \['confidence', 'facies', 'probability', 'valid_"):
+    with pytest.raises(
+        SchemaError, match=r"give \['confidence', 'entropy', 'facies', 'probability', 'v"
+    ):
         checks.outputs_of(["facies", "extent"], [card])
     with pytest.raises(SchemaError, match=r"outputs has \['probability'\]"):
         checks.outputs_of(["probability"], [extent_card])
@@ -108,5 +112,9 @@ def test_a_halo_is_a_number_of_pixels(card, halo):
 
 
 def test_long_lists_of_chunks_are_shortened():
+    work = Work(
+        refs=(), bands=(), planes=(), halo=3, stride=1, times=(), positions=(),
+        chunks=((1,), (8,) * 40 + (2,), (8,)),
+    )  # fmt: skip
     with pytest.raises(SchemaError, match=r"\(8, 8, 8, 8, 8, 8, 8, 8, \.\.\. 2\)"):
-        checks.check_overlap([(8,) * 40 + (2,), (8,)], 3, 1)
+        checks.overlap_of(work)

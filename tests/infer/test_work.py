@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from glaciercube.infer.work import Work, measured_share
+from glaciercube.infer.work import Work, bounding, measured_share, parts_of
 from glaciercube.windows import Window
 
 
@@ -20,10 +20,12 @@ def make_work(**changes):
 
 
 def test_a_block_knows_its_dates_and_its_windows():
-    dates, inner, outer = make_work().place((1, 0, 1, 0))
+    work = make_work()
+    dates, block = work.place((1, 0, 1, 0))
     assert dates == range(1, 3)
-    assert inner == Window(10, 20, 0, 8)
-    assert outer == Window(7, 23, 0, 11)
+    assert block == Window(10, 20, 0, 8)
+    assert work.reads(block) == Window(7, 23, 0, 11)
+    assert make_work(depth=5).given(block) == Window(5, 25, 0, 12)
 
 
 def test_blocks_report_every_pixel_once():
@@ -36,9 +38,8 @@ def test_blocks_report_every_pixel_once():
 
 
 def test_windows_start_on_the_stride_lattice():
-    _, _, outer = make_work(stride=4, halo=4, chunks=((1,), (10, 10, 5), (8, 4))).place(
-        (0, 0, 1, 1)
-    )
+    work = make_work(stride=4, halo=4, chunks=((1,), (10, 10, 5), (8, 4)))
+    outer = work.reads(work.place((0, 0, 1, 1))[1])
     assert (outer.y0 % 4, outer.x0 % 4) == (0, 0)
     assert outer.y0 <= 6
     assert outer.x0 <= 4
@@ -51,6 +52,17 @@ def share_by_loops(measured, halo):
     for y, x in np.ndindex(measured.shape):
         out[y, x] = padded[y : y + side, x : x + side].sum() / side**2
     return out
+
+
+def test_parts_are_what_a_mask_touches_where_that_is_less():
+    mask = np.zeros((600, 600), bool)
+    mask[10:20, 30:60] = True
+    mask[590, 599] = True
+    target = Window(1000, 1600, 0, 600)
+    parts = parts_of(mask, target, 16)
+    assert parts == [Window(1010, 1020, 30, 60), Window(1590, 1591, 599, 600)]
+    assert parts_of(np.ones((600, 600), bool), target, 16) == [target]
+    assert bounding(mask, target) == Window(1010, 1591, 30, 600)
 
 
 @pytest.mark.parametrize("halo", [0, 1, 4, 40])
