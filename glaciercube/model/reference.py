@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from glaciercube.model.card import ModelCard
+
+IN_MEMORY = "in-memory"
+"""Name of the weights of a network that has no file: it lives in one process only."""
 
 
 @dataclass(frozen=True)
@@ -17,27 +19,51 @@ class ModelRef:
     """
 
     card: ModelCard
-    runtime: Literal["torch"] = "torch"
-    precision: Literal["float32"] = "float32"
+    runtime: str = "torch"
+    """As the rows of `infer.runtimes.CHOICES` have it."""
+
+    precision: str = "float32"
+    """Of the arithmetic: "float32", "bfloat16" or "int8"."""
+
+    @property
+    def weights_key(self) -> tuple[str, ...]:
+        """What makes loaded weights other ones: their hash, the architecture, its arguments."""
+        arguments = json.dumps(self.card.arguments, sort_keys=True)
+        sizes = f"{len(self.card.bands)}-{len(self.card.categories)}"
+        return (self.card.sha256, self.card.architecture, arguments, sizes)
 
     @property
     def key(self) -> tuple[str, ...]:
         """What makes a loaded network another one.
 
-        The hash of the weights, the architecture and its arguments, and how it runs.
+        The hash of the weights, the architecture and its arguments, and how it runs; of int8
+        also the hashes of the calibrated file.
         """
-        arguments = json.dumps(self.card.arguments, sort_keys=True)
-        sizes = f"{len(self.card.bands)}-{len(self.card.categories)}"
-        parts = (self.card.sha256, self.card.architecture, arguments, sizes)
-        return (*parts, self.runtime, self.precision)
+        how = (self.runtime, self.precision)
+        if self.precision != "int8":
+            return (*self.weights_key, *how)
+        quantized = self.card.quantized
+        return (*self.weights_key, *how, *(str(quantized.get(name)) for name in HASHES))
 
     def __dask_tokenize__(self) -> tuple:
         """Return what the results depend on, without opening the weights."""
         card = self.card
-        numbers = (card.mean, card.std, card.temperature)
+        numbers = (card.mean, card.std, card.temperature, card.fill)
         return ("glaciercube.ModelRef", self.key, card.task, card.bands, card.categories, numbers)
 
 
-def ref_of(card: ModelCard) -> ModelRef:
-    """Return the reference of a card: what inference needs of it and nothing else."""
-    return ModelRef(replace(card, training={}, metrics={}, limits=(), unlabelled=()))
+HASHES = ("sha256", "sha256_bin")
+"""Of the two files of a calibrated network, in the card's `quantized`."""
+
+
+def ref_of(card: ModelCard, runtime: str = "torch", precision: str = "float32") -> ModelRef:
+    """Return the reference of a card: what inference needs of it and nothing else.
+
+    Parameters
+    ----------
+    card : ModelCard
+    runtime, precision : str
+        How it runs; `infer.runtimes.ref_for` takes a choice by name.
+    """
+    lean = replace(card, training={}, metrics={}, limits=(), unlabelled=())
+    return ModelRef(lean, runtime, precision)

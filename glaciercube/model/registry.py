@@ -1,20 +1,24 @@
 """One copy of each network per process, whatever the number of threads and tasks."""
 
+import hashlib
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from glaciercube.errors import WeightsError
 from glaciercube.model import networks, zoo
 from glaciercube.model.card import ModelCard
-from glaciercube.model.reference import ModelRef, ref_of
+from glaciercube.model.reference import IN_MEMORY, ModelRef, ref_of
 from glaciercube.model.weights import check_weights_file, refuse_pickle
 
 _networks: dict[tuple[str, ...], nn.Module] = {}
+_held: dict[tuple[str, ...], nn.Module] = {}
 _lock = Lock()
 
 
@@ -37,13 +41,95 @@ def network_of(ref: ModelRef | ModelCard) -> nn.Module:
     """
     if isinstance(ref, ModelCard):
         ref = ref_of(ref)
-    network = _networks.get(ref.key)
+    key = ref.weights_key
+    network = _networks.get(key)
     if network is not None:
         return network
     with _lock:
-        if ref.key not in _networks:
-            _networks[ref.key] = _load(ref)
-        return _networks[ref.key]
+        if key not in _networks:
+            _networks[key] = _load(ref)
+        return _networks[key]
+
+
+def own_network_of(ref: ModelRef) -> nn.Module:
+    """Return a network like `network_of`, but the caller's own: it may be changed.
+
+    Parameters
+    ----------
+    ref : ModelRef
+
+    Returns
+    -------
+    Module
+        Loaded for this call, so that a runtime that changes it keeps no second copy.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing, corrupt, of another network, or hold NaN.
+    """
+    return _load(ref)
+
+
+def hold(network: nn.Module, card: ModelCard) -> ModelCard:
+    """Keep a network that has no file in this process, and return the card that stands for it.
+
+    Parameters
+    ----------
+    network : Module
+        (n, channels, y, x) to (n, categories, y, x), in evaluation mode. A copy is kept.
+    card : ModelCard
+        What it needs and gives; its weights, architecture and arguments are not looked at.
+
+    Returns
+    -------
+    ModelCard
+        With the hash of the network's tensors. Other processes do not have the network: they
+        raise an error that says so.
+
+    Raises
+    ------
+    WeightsError
+        If the network is in training mode, or holds NaN.
+    """
+    require_eval(network)
+    tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    _require_finite(tensors, f"of the network {type(network).__name__}")
+    held = replace(
+        card,
+        weights=IN_MEMORY,
+        sha256=_hash(tensors),
+        architecture=f"{type(network).__module__}.{type(network).__qualname__}",
+        arguments={},
+        quantized={},
+    )
+    _held[ref_of(held).weights_key] = deepcopy(network).requires_grad_(False)
+    return held
+
+
+def require_eval(network: nn.Module) -> None:
+    """Raise an error if a network, or a layer of it that this matters to, is in training mode.
+
+    Parameters
+    ----------
+    network : Module
+
+    Raises
+    ------
+    WeightsError
+        That names the layers.
+    """
+    training = [
+        f"{name or 'the network'} ({type(module).__name__})"
+        for name, module in network.named_modules()
+        if module.training and (not name or isinstance(module, _CHANGING))
+    ]
+    if training:
+        raise WeightsError(
+            "a network needs to be in evaluation mode, but in training mode are "
+            f"{training[:6]}{' and more' if len(training) > 6 else ''}: dropout and batch "
+            "statistics would change the result with the tile; call network.eval()"
+        )
 
 
 def load_weights(card: ModelCard) -> dict[str, torch.Tensor]:
@@ -54,7 +140,7 @@ def load_weights(card: ModelCard) -> dict[str, torch.Tensor]:
     WeightsError
         If the file is missing, has another hash, is no whole safetensors file, or holds NaN.
     """
-    place = _place(card)
+    place = place_of(card)
     check_weights_file(place, card.sha256)
     try:
         tensors = load_file(place)
@@ -63,19 +149,36 @@ def load_weights(card: ModelCard) -> dict[str, torch.Tensor]:
             f"weights must be a whole safetensors file, found {str(place)!r}: {error}; "
             "download or save it again"
         ) from error
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise WeightsError(
-            f"the weights {str(place)!r} must be finite, but {broken} hold NaN or infinity: "
-            "training diverged; train again with a smaller learning rate"
-        )
+    _require_finite(tensors, repr(str(place)))
     return tensors
 
 
-def _load(ref):
-    if (ref.runtime, ref.precision) != ("torch", "float32"):
+_CHANGING = nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd
+"""Layers that do something else in training."""
+
+
+def _require_finite(tensors, what):
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
         raise WeightsError(
-            f"needs the runtime 'torch' in 'float32', found {ref.runtime!r} in {ref.precision!r}"
+            f"the weights {what} must be finite, but {broken} hold NaN or infinity: "
+            "training diverged; train again with a smaller learning rate"
+        )
+
+
+def _hash(tensors):
+    ordered = {name: tensor.cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    return hashlib.sha256(save(ordered)).hexdigest()
+
+
+def _load(ref):
+    if ref.weights_key in _held:
+        return deepcopy(_held[ref.weights_key])
+    if Path(ref.card.weights).name == IN_MEMORY:
+        raise WeightsError(
+            f"the network of {ref.card.name!r} lives in the memory of the process that made it, "
+            "and this is another one; compute with the threaded scheduler, or save its weights "
+            "with safetensors.torch.save_file and write a card"
         )
     network = networks.build(ref.card)
     tensors = load_weights(ref.card)
@@ -109,9 +212,28 @@ def _require_same_tensors(card, needed, found):
         )
 
 
-def _place(card):
-    """Return where the weights lie here: a worker may have the package in another folder."""
-    refuse_pickle(card.weights, "weights")
+def place_of(card: ModelCard, name: str = "") -> Path:
+    """Return where the weights of a card, or a file beside them, lie here.
+
+    Parameters
+    ----------
+    card : ModelCard
+    name : str
+        Of a file beside the weights; the weights themselves by default.
+
+    Returns
+    -------
+    Path
+        A worker may have the package in another folder; the file need not exist.
+
+    Raises
+    ------
+    WeightsError
+        If opening the file would run code from it.
+    """
     place = Path(card.weights)
+    if name:
+        place = place.with_name(name)
+    refuse_pickle(place, "weights")
     bundled = zoo.BUNDLED / place.name
     return bundled if not place.is_file() and bundled.is_file() else place

@@ -37,6 +37,12 @@ def check_weights_file(path: str | Path, sha256: str) -> None:
 def refuse_pickle(path: str | Path, what: str) -> None:
     """Raise an error if a file's name says that opening it would run code from it.
 
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        "weights" or "a card", for the message.
+
     Raises
     ------
     WeightsError
@@ -57,6 +63,9 @@ _PICKLES = {
     ".ckpt": "a Lightning checkpoint (pickle)",
     ".bin": "a PyTorch checkpoint (pickle)",
     ".pt2": "a torch.export archive (unpickles)",
+    ".torchscript": "TorchScript (unpickles)",
+    ".ts": "TorchScript (unpickles)",
+    ".jit": "TorchScript (unpickles)",
     ".pkl": "a pickle",
     ".pickle": "a pickle",
     ".joblib": "a pickle",

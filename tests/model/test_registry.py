@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from glaciercube.errors import WeightsError
 from glaciercube.model import registry, zoo
+from glaciercube.model.fcn import FCN
 from glaciercube.model.reference import ModelRef, ref_of
-from glaciercube.model.registry import load_weights, network_of
+from glaciercube.model.registry import load_weights, network_of, own_network_of
 from glaciercube.model.weights import sha256_of
 
 
@@ -141,9 +142,56 @@ def test_a_card_with_too_small_a_halo_is_refused(card):
         network_of(replace(card, halo=2))
 
 
-def test_another_runtime_is_refused(card):
-    with pytest.raises(WeightsError, match="'torch' in 'float32', found 'onnx' in 'float32'"):
-        network_of(ModelRef(card, runtime="onnx"))
+def test_references_that_run_in_other_ways_share_one_network(card):
+    assert network_of(ModelRef(card, runtime="openvino")) is network_of(ref_of(card))
+
+
+def test_an_own_network_may_be_changed(card):
+    own = own_network_of(ref_of(card))
+    assert own is not network_of(card)
+    own.scores[0].weight.zero_()
+    assert network_of(card).scores[0].weight.abs().max() > 0
+
+
+def test_a_network_in_memory_is_kept_as_it_was(card):
+    network = FCN(bands=4, categories=5, width=4, dilations=(1,)).eval()
+    held = registry.hold(network, card)
+    assert held.architecture == "glaciercube.model.fcn.FCN"
+    image = torch.rand(1, 4, 9, 9)
+    with torch.inference_mode():
+        expected = network(image)
+        network.scores[0].weight.zero_()
+        assert torch.equal(network_of(held)(image), expected)
+        assert torch.equal(own_network_of(ref_of(held))(image), expected)
+    assert registry.hold(network, card).sha256 != held.sha256
+
+
+def test_a_network_in_memory_is_not_in_another_process(card, monkeypatch):
+    held = registry.hold(FCN(bands=4, categories=5, width=4).eval(), card)
+    monkeypatch.setattr(registry, "_held", {})
+    with pytest.raises(WeightsError, match="'small-facies' lives in the memory of .* another one"):
+        network_of(held)
+
+
+def test_a_network_in_training_is_refused_by_its_layers(card):
+    network = FCN(bands=4, categories=5, width=4)
+    with pytest.raises(
+        WeightsError, match=r"\['the network \(FCN\)', 'pixel.0 \(BatchNorm2d\)'.*eval"
+    ):
+        registry.hold(network, card)
+    network.eval()
+    network.pixel[1].train()  # a convolution does the same in both
+    registry.hold(network, card)
+    network.blocks[0][1].train()
+    with pytest.raises(WeightsError, match=r"are \['blocks.0.1 \(BatchNorm2d\)'\]:"):
+        registry.hold(network, card)
+
+
+def test_a_network_in_memory_that_is_not_finite_is_refused(card):
+    network = FCN(bands=4, categories=5, width=4).eval()
+    network.scores[0].bias.data[0] = float("nan")
+    with pytest.raises(WeightsError, match=r"network FCN must be finite, but \['scores.0.bias'\]"):
+        registry.hold(network, card)
 
 
 def test_bundled_weights_are_found_where_the_package_lies_here(card, tmp_path, monkeypatch):
