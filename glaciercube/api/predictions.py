@@ -32,6 +32,7 @@ def predict(
     strategy: Literal["auto", "direct", "overlap"] = "auto",
     views: Literal[1, 8] = 1,
     quantized: bool = False,
+    runtime: str = "torch",
 ) -> xr.Dataset:
     """Return the layers that one or more networks see in a cube, without computing them.
 
@@ -65,6 +66,11 @@ def predict(
     quantized : bool
         Give shares as the codes of 8 bits that a store keeps, with CF attributes
         (`xarray.decode_cf` gives the shares), in a quarter of the memory.
+    runtime : str
+        How the networks run: "torch" (float32), "torch-bfloat16" (about twice as fast where the
+        processor has it), "openvino", "openvino-bfloat16", "openvino-int8" (with ranges
+        calibrated once, in the card), "onnxruntime" (networks that are ONNX files),
+        "torch-compile", or "torch-eager", the plain network that the others are compared with.
 
     Returns
     -------
@@ -99,7 +105,7 @@ def predict(
         cover.require_overlap(within, geobox, "the outlines of within=")
         region = region_of(some, geobox)
         mark = {"outlines": told, "algorithm": cover.ALGORITHM_VERSION}
-    options: dict[str, Any] = {"views": views, "quantized": quantized}
+    options: dict[str, Any] = {"views": views, "quantized": quantized, "runtime": runtime}
     layers = lazy.predict(
         cube, cards, outputs=outputs, halo=halo, strategy=strategy, region=region,
         region_mark=mark, **options,
@@ -163,6 +169,7 @@ def _predicted_again(recipe):
         strategy=recipe["strategy"],
         views=recipe.get("views", 1),
         quantized=recipe.get("quantized", False),
+        runtime=recipe.get("runtime", "torch"),
     )
     return with_recipe(layers[recipe["variables"]], recipe)
 

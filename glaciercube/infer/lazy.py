@@ -13,12 +13,11 @@ from dask.base import tokenize
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
 from glaciercube.errors import GlacierCubeError, SchemaError
-from glaciercube.infer import checks, layers, lineage
+from glaciercube.infer import checks, layers, lineage, runtimes
 from glaciercube.infer.dihedral import VIEWS
 from glaciercube.infer.work import PROBABILITY, Work, bounding
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
-from glaciercube.model.reference import ref_of
 from glaciercube.optional import load
 from glaciercube.store.reading import source_of
 from glaciercube.windows import Window, edges, lattice_offset
@@ -41,6 +40,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     region: Region | None = None,
     region_mark: Mapping[str, Any] | None = None,
     quantized: bool = False,
+    runtime: str = "torch",
 ) -> xr.Dataset:
     """Return what networks see in a cube, without computing it.
 
@@ -73,6 +73,9 @@ def predict(  # noqa: PLR0913 - the operator itself
     quantized : bool
         Give shares as codes of 8 bits with CF attributes, instead of float32: a quarter of
         the memory.
+    runtime : str
+        How the networks run, a name of `runtimes.CHOICES`: "torch" in float32,
+        "torch-bfloat16", "openvino-int8", ...
 
     Returns
     -------
@@ -88,7 +91,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     SchemaError
         If the cube lacks a band, is of another level, or has chunks smaller than the halo.
     WeightsError
-        If cards of one task have other categories.
+        If cards of one task have other categories, or a network cannot run as asked for.
 
     Notes
     -----
@@ -111,7 +114,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     names = [str(name) for name in cube["band"].values]
     positions = sorted({at for card in cards for at in channels.positions(names, card)})
     work = Work(
-        refs=tuple(ref_of(card) for card in cards),
+        refs=tuple(runtimes.ref_for(card, runtime) for card in cards),
         bands=tuple(names[at] for at in positions),
         planes=checks.planes_of(wanted, cards),
         halo=reach,

@@ -15,6 +15,7 @@ from torch import nn
 
 from glaciercube import schema
 from glaciercube.errors import GlacierCubeError, SchemaError, WeightsError
+from glaciercube.infer import runtimes
 from glaciercube.infer.lazy import predict
 from glaciercube.model import channels, networks, registry
 from glaciercube.store.reading import read, source_of
@@ -424,6 +425,7 @@ def test_a_cluster_gives_the_same(stored, card):
 
 def test_an_error_in_a_block_says_where(stored, card, monkeypatch):
     monkeypatch.setattr(registry, "_networks", {})
+    monkeypatch.setattr(runtimes, "_runtimes", {})
     out = predict(stored, [card])
     Path(card.weights).unlink()
     with pytest.raises(
@@ -438,7 +440,7 @@ def test_an_unexpected_error_in_a_block_says_where_too(lazy_cube, card, monkeypa
     def broken(ref):
         raise MemoryError("no room for 3 GB")
 
-    monkeypatch.setattr(registry, "network_of", broken)
+    monkeypatch.setattr(runtimes, "runtime_of", broken)
     at_noon = lazy_cube.assign_coords(time=lazy_cube["time"] + np.timedelta64(12, "h"))
     out = predict(at_noon, [card])["facies"]
     where = "time 2022-08-05T12:00:00, y 64-96, x 0-40: no room for 3 GB"
@@ -447,9 +449,17 @@ def test_an_unexpected_error_in_a_block_says_where_too(lazy_cube, card, monkeypa
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
-def test_a_network_of_another_output_size_is_refused(lazy_cube, card, monkeypatch):
-    monkeypatch.setattr(registry, "network_of", lambda ref: lambda image: image[:, :2])
-    with pytest.raises(WeightsError, match=r"must give scores of shape \(1, 5, .*found \(1, 2,"):
+class Cropped(nn.Conv2d):
+    """A network that loses its borders."""
+
+    def __init__(self, bands, categories):
+        super().__init__(bands, categories, 3)
+
+
+def test_a_network_of_another_output_size_is_refused(lazy_cube, tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "NETWORKS", {"cropped": Cropped})
+    card = make_card(tmp_path, seed=5, architecture="cropped", arguments={}, halo=1)
+    with pytest.raises(WeightsError, match=r"must give scores of shape \(1, 5, .*found \(1, 5,"):
         predict(lazy_cube, [card])["facies"].compute()
 
 

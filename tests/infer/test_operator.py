@@ -14,7 +14,7 @@ from torch import nn
 
 from glaciercube import grid
 from glaciercube.cover.regions import region_of
-from glaciercube.errors import SchemaError, WeightsError
+from glaciercube.errors import SchemaError, StoreError, WeightsError
 from glaciercube.infer.lazy import predict
 from glaciercube.model import networks
 from glaciercube.store import blocks, filling
@@ -271,3 +271,16 @@ def test_fill_is_what_a_network_sees_where_nothing_was_measured(cube, card):
     other = predict(cube, [replace(card, fill=1.5)], outputs=["confidence"]).compute()
     differing = np.nan_to_num(abs(other["confidence"] - zero["confidence"]))
     assert 0 < (differing > 1e-6).mean() < 0.5
+
+
+def test_another_runtime_is_another_store(stored, card, tmp_path):
+    write(predict(stored, [card]), tmp_path / "layers.zarr")
+    eager = predict(stored, [card], runtime="torch-eager")
+    require_same(eager.compute(), predict(stored, [card]).compute(), atol=1e-5)
+    with pytest.raises(StoreError, match="runtime.*torch-eager"):
+        write(eager, tmp_path / "layers.zarr")
+
+
+def test_a_runtime_has_a_known_name(stored, card):
+    with pytest.raises(WeightsError, match=r"one of \['auto', 'torch', .* found 'fast'"):
+        predict(stored, [card], runtime="fast")
