@@ -285,15 +285,16 @@ def _join(reflectance, valid, positions):
 def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
     dates, block = work.place(block_id)
     outer = work.reads(block)
+    valid_source, reflectance_source = work.sources
 
     def part(date, wanted):
-        valid = work.valid.load(date, outer)
+        valid = valid_source.load(date, outer)
         found = valid[block.inside(outer)] & wanted
         if not found.any():
             return None
         target = bounding(found, block)
         reads = work.reads(target)
-        values = work.reflectance.load(date, reads)[list(work.positions)]
+        values = reflectance_source.load(date, reads)[list(work.positions)]
         return target, values, valid[reads.inside(outer)], reads
 
     return _each_date(work, dates, block, part)

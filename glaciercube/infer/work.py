@@ -1,12 +1,13 @@
 """What every block of one prediction shares, and what each block reads. No Dask, no torch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from glaciercube.cover.regions import Region
+from glaciercube.errors import SchemaError
 from glaciercube.infer import dihedral, quantized
 from glaciercube.infer.blending import Blend
 from glaciercube.model.reference import ModelRef
@@ -145,9 +146,18 @@ class Work:
         """
         return quantized.blank([name in TASKS for name in self.planes], shape, self.quantized)
 
-    def without_sources(self) -> "Work":
-        """Return the work of blocks that their neighbours give what they need."""
-        return replace(self, reflectance=None, valid=None)
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """What a block of the direct strategy reads: valid, and reflectance.
+
+        Raises
+        ------
+        SchemaError
+            If the blocks are given what they need by their neighbours.
+        """
+        if self.valid is None or self.reflectance is None:
+            raise SchemaError("a block reads a store by the direct strategy only, it has no source")
+        return self.valid, self.reflectance
 
 
 def bounding(mask: np.ndarray, block: Window) -> Window:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from glaciercube.errors import SchemaError
 from glaciercube.infer.work import Work, bounding, measured_share, parts_of
 from glaciercube.windows import Window
 
@@ -26,6 +27,11 @@ def test_a_block_knows_its_dates_and_its_windows():
     assert block == Window(10, 20, 0, 8)
     assert work.reads(block) == Window(7, 23, 0, 11)
     assert make_work(depth=5).given(block) == Window(5, 25, 0, 12)
+
+
+def test_only_the_direct_strategy_has_sources():
+    with pytest.raises(SchemaError, match="by the direct strategy only, it has no source"):
+        make_work(depth=3).sources  # noqa: B018
 
 
 def test_blocks_report_every_pixel_once():

@@ -6,7 +6,8 @@ from torch import nn
 
 from glaciercube.errors import WeightsError
 from glaciercube.model.fcn import FCN
-from glaciercube.model.inspector import findings, receptive_field, stride
+from glaciercube.model.inspector import Inspection, findings, inspect, receptive_field, stride
+from glaciercube.model.unet import UNet
 
 
 def test_the_measured_halo_of_the_fcn_is_the_stated_one():
@@ -65,11 +66,9 @@ class Squeeze(nn.Module):
 
 
 def test_a_network_that_looks_at_the_whole_tile_is_refused():
-    with pytest.raises(
-        WeightsError, match="more than 240 away, or on the whole tile: no layer says why"
-    ):
+    with pytest.raises(WeightsError, match="Squeeze.*takes the mean over the whole tile"):
         receptive_field(Squeeze(), 2)
-    with pytest.raises(WeightsError, match=r"\['norm \(GroupNorm\): normalises by the statistics"):
+    with pytest.raises(WeightsError, match=r"norm \(GroupNorm\): normalises by the statistics"):
         receptive_field(Normed(), 4)
 
 
@@ -82,16 +81,22 @@ class Normed(nn.Module):
         return self.norm(image)
 
 
-def test_an_irregular_stride_is_refused():
-    class Wide(nn.Module):
-        def forward(self, image):
-            rows, columns = image.shape[-2:]
-            padded = nn.functional.pad(image, (0, -columns % 48, 0, -rows % 48))
-            small = nn.functional.max_pool2d(padded, 48)
-            return nn.functional.interpolate(small, scale_factor=48)[..., :rows, :columns]
+class Pooled(nn.Module):
+    """A network whose halves, thirds or tenths of an image come from pooling."""
 
-    with pytest.raises(WeightsError, match="stride is above 32 pixels or irregular"):
-        stride(Wide(), 1)
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, image):
+        rows, columns = image.shape[-2:]
+        padded = nn.functional.pad(image, (0, -columns % self.size, 0, -rows % self.size))
+        small = nn.functional.max_pool2d(padded, self.size)
+        return nn.functional.interpolate(small, scale_factor=self.size)[..., :rows, :columns]
+
+
+def test_a_large_stride_is_found():
+    assert stride(Pooled(48), 1) == 48
 
 
 @pytest.mark.parametrize(
@@ -138,3 +143,123 @@ def test_the_network_is_left_as_it_was():
     assert network.training
     assert next(network.parameters()).dtype == torch.float32
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+# --- the whole inspection
+
+
+class Resized(nn.Module):
+    """A network that halves its image and takes its size again."""
+
+    def __init__(self, **how):
+        super().__init__()
+        self.small = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.how = how
+
+    def forward(self, image):
+        size = {} if "scale_factor" in self.how else {"size": image.shape[-2:]}
+        return nn.functional.interpolate(self.small(image), **size, **self.how)
+
+
+class Gated(nn.Module):
+    """A squeeze-and-excite block."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Conv2d(3, 4, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, image):
+        wide = self.wide(image)
+        return wide * self.pool(wide).sigmoid()
+
+
+class Attending(nn.Module):
+    def forward(self, image):
+        count, channels, rows, columns = image.shape
+        pixels = image.flatten(2).transpose(1, 2)
+        seen = nn.functional.scaled_dot_product_attention(pixels, pixels, pixels)
+        return seen.transpose(1, 2).reshape(count, channels, rows, columns)
+
+
+class Placed(nn.Module):
+    """A network that knows each pixel's place."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64))
+
+    def forward(self, image):
+        return image + self.place
+
+
+@pytest.mark.parametrize(
+    ("network", "halo", "step"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3, 1, 4, dilation=4), nn.Conv2d(4, 2, 5, padding=2)), 6, 1),
+        (nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.ConvTranspose2d(4, 2, 2, stride=2)), 0, 2),
+        (nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), 1, 1),
+        (nn.Conv2d(3, 2, 3, padding=300, dilation=300), 300, 1),
+        (Resized(mode="nearest"), 2, 2),
+        (Resized(mode="bilinear"), 4, 2),
+    ],
+    ids=["dilated", "transposed", "reflect", "wide", "nearest", "bilinear"],
+)  # fmt: skip
+def test_exact_networks_as_their_operations_say_and_as_measured(network, halo, step):
+    found = inspect(network.eval(), 3)
+    assert found.exact
+    assert found.reasons == ()
+    assert (found.halo, found.stride) == (halo, step)
+    assert found.analytic_halo == found.measured_halo == halo
+    assert Inspection.of_record(found.record()) == found
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (Gated(), r"pool \(AdaptiveAvgPool2d\): pools the whole tile"),
+        (Attending(), "attends to the whole tile"),
+        (Squeeze(), "takes the mean over the whole tile"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4)), "statistics of the tile"),
+        (Resized(scale_factor=2, mode="bilinear", align_corners=True), "aligns corners"),
+    ],
+    ids=["gate", "attention", "mean", "group norm", "corners"],
+)
+def test_what_forbids_tiling_is_said(network, reason):
+    found = inspect(network.eval(), 3)
+    assert not found.exact
+    assert found.halo is None
+    assert re.search(reason, " ".join(found.reasons))
+
+
+def test_a_network_of_one_size_is_not_exact():
+    found = inspect(Placed().eval(), 3, window=64)
+    assert not found.exact
+    assert "takes images of 64 x 64 pixels" in found.reasons[0]
+
+
+def test_a_network_that_is_not_in_evaluation_mode_is_not_exact():
+    found = inspect(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Dropout(0.5)).train(), 3)
+    assert not found.exact
+    assert "1 (Dropout): drops values at random; call eval()" in found.reasons
+
+
+def test_a_network_that_loses_its_borders_is_refused():
+    with pytest.raises(WeightsError, match=r"size of its input.*found \(1, 2, 62, 30\)"):
+        inspect(nn.Conv2d(3, 2, 3).eval(), 3)
+
+
+def test_a_record_needs_all_values():
+    record = inspect(nn.Conv2d(3, 2, 1).eval(), 3).record()
+    record.pop("halo")
+    with pytest.raises(WeightsError, match=r"inspection needs \['halo'\]"):
+        Inspection.of_record(record)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_u_net_tiles_exactly_on_its_lattice(residual):
+    network = UNet(4, 3, width=4, residual=residual).eval()
+    found = inspect(network, 4)
+    assert found.exact
+    assert found.stride == 16
+    assert found.halo == network.halo
