@@ -27,7 +27,9 @@ def test_a_missing_file_is_named(tmp_path):
         check_weights_file(tmp_path / "gone.safetensors", "0" * 64)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pkl", ".PTH", ".torchscript", ".jit"])
+@pytest.mark.parametrize(
+    "suffix", [".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pkl", ".PTH", ".torchscript", ".jit"]
+)
 def test_files_that_run_code_are_refused_by_name(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"never opened")
