@@ -67,10 +67,9 @@ def predict(
         Give shares as the codes of 8 bits that a store keeps, with CF attributes
         (`xarray.decode_cf` gives the shares), in a quarter of the memory.
     runtime : str
-        How the networks run: "torch" (float32), "torch-bfloat16" (about twice as fast where the
-        processor has it), "openvino", "openvino-bfloat16", "openvino-int8" (with ranges
-        calibrated once, in the card), "onnxruntime" (networks that are ONNX files),
-        "torch-compile", or "torch-eager", the plain network that the others are compared with.
+        How the networks run: "torch" (float32), "torch-bfloat16" (faster where the processor
+        has it; other numbers, classes alike but for a few in ten thousand), "torch-compile", or
+        "torch-eager", the plain network that the others are compared with.
 
     Returns
     -------

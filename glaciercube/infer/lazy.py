@@ -75,7 +75,7 @@ def predict(  # noqa: PLR0913 - the operator itself
         the memory.
     runtime : str
         How the networks run, a name of `runtimes.CHOICES`: "torch" in float32,
-        "torch-bfloat16", "openvino-int8", ...
+        "torch-bfloat16", "torch-eager", "torch-compile".
 
     Returns
     -------

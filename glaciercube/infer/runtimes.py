@@ -20,25 +20,16 @@ CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "torch-eager": ("torch-eager", "float32"),
         "torch-bfloat16": ("torch", "bfloat16"),
         "torch-compile": ("torch-compile", "float32"),
-        "openvino": ("openvino", "float32"),
-        "openvino-bfloat16": ("openvino", "bfloat16"),
-        "openvino-int8": ("openvino", "int8"),
-        "onnxruntime": ("onnxruntime", "float32"),
     }
 )
 """Runtime and precision of each way by its name. "torch" keeps channels last and has batch
 normalisation within the convolutions; "torch-eager" is the network as it was written, which every
 other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build."""
 
-ONNX = "onnx"
-"""Architecture of a card whose weights are an ONNX file: the network itself."""
-
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
     "torch-eager": "glaciercube.infer.runtime_torch",
     "torch-compile": "glaciercube.infer.runtime_torch",
-    "openvino": "glaciercube.infer.runtime_openvino",
-    "onnxruntime": "glaciercube.infer.runtime_onnx",
 }
 
 
@@ -46,10 +37,10 @@ class Runtime(Protocol):
     """A loaded network that takes NumPy arrays; shared by all threads of a process."""
 
     name: str
-    """As in `CHOICES`: "torch", "openvino"."""
+    """As in `CHOICES`: "torch", "torch-eager"."""
 
     precision: str
-    """Of the arithmetic: "float32", "bfloat16" or "int8"."""
+    """Of the arithmetic: "float32" or "bfloat16"."""
 
     def scores(self, images: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
         """Return the scores before the softmax.
@@ -99,8 +90,6 @@ def runtime_of(ref: ModelRef, device: str = "") -> Runtime:
     WeightsError
         If the weights are missing, corrupt, of another network or hold NaN, or there is no such
         runtime.
-    ImportError
-        If its package is not installed.
     """
     key = (*ref.key, device)
     found = _runtimes.get(key)
@@ -132,7 +121,7 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     Raises
     ------
     WeightsError
-        If there is no such name, or the card's network cannot run so.
+        If there is no such name.
 
     Examples
     --------
@@ -142,9 +131,6 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     ('torch', 'bfloat16', 'torch-bfloat16')
     """
     require_choice(choice)
-    problem = unfit(card, choice)
-    if problem:
-        raise WeightsError(f"the network of {card.name!r} cannot run as {choice!r}: {problem}")
     runtime, precision = CHOICES[choice]
     return replace(ref_of(card), runtime=runtime, precision=precision)
 
@@ -173,29 +159,7 @@ def require_choice(choice: str) -> None:
     WeightsError
     """
     if choice not in CHOICES:
-        raise WeightsError(f"runtime needs one of {['auto', *CHOICES]}, found {choice!r}")
-
-
-def unfit(card: ModelCard, choice: str) -> str:
-    """Return why a card's network cannot run in a way on any machine; empty if it can.
-
-    Parameters
-    ----------
-    card : ModelCard
-    choice : str
-        A name in `CHOICES`.
-    """
-    is_onnx = card.architecture == ONNX
-    if is_onnx and choice.startswith("torch"):
-        return "its weights are an ONNX file; take 'onnxruntime' or 'openvino'"
-    if choice == "onnxruntime" and not is_onnx:
-        return f"only an ONNX file runs so, and its architecture is {card.architecture!r}"
-    if choice == "openvino-int8" and not card.quantized:
-        return (
-            "int8 needs ranges that were calibrated once, and the card's 'quantized' is empty; "
-            "calibrate with glaciercube.model.quantization.quantize"
-        )
-    return ""
+        raise WeightsError(f"runtime needs one of {list(CHOICES)}, found {choice!r}")
 
 
 def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...]) -> None:
