@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from cards import make_card
 
 from glaciercube.infer import block
@@ -162,3 +163,20 @@ def test_the_users_torch_settings_are_left_alone():
         "assert (torch.get_num_threads(), torch.is_grad_enabled()) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("shape", [(62, 70), (47, 33), (5, 7)])
+def test_probabilities_do_not_depend_on_threads_or_on_the_part(card, shape):
+    scores = np.random.default_rng(0).normal(0, 5, (1, 5, *shape)).astype(np.float32)
+    expected = (torch.from_numpy(scores).double() / card.temperature).softmax(dim=1).numpy()
+    whole = block._softmax(scores.copy(), card)
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-6)
+    part = block._softmax(scores[..., 1:, 2:].copy(), card)
+    np.testing.assert_array_equal(part, whole[..., 1:, 2:])
+
+
+def test_the_first_of_equal_categories_is_reported():
+    share = np.float32([[[0.2, 0.4]], [[0.4, 0.4]], [[0.4, 0.2]]])
+    number, best = block._highest(share)
+    assert number.tolist() == [[1, 0]]
+    np.testing.assert_array_equal(best, share.max(axis=0))

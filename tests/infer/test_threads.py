@@ -25,13 +25,14 @@ def test_forward_passes_fill_the_cores_once(cores, stated, slots, each):
 
 def test_what_dasks_nanny_says_counts(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(threads, "cpu_count", lambda: 4)
+    monkeypatch.setattr(threads, "cores_of_process", lambda: 4)
     assert threads.policy() == Policy(4, 1)
 
 
 def test_a_setting_of_more_threads_than_cores_is_cut(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setattr(threads, "cpu_count", lambda: 4)
+    monkeypatch.setattr(threads, "cores_of_process", lambda: 4)
     assert threads.policy() == Policy(1, 4)
 
 
