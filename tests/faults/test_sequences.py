@@ -45,14 +45,13 @@ class Life:
             if self.left <= 0:
                 raise Dead
 
+    def take_removal(self, key):
+        if self.left <= 0:
+            raise Dead
+
 
 class Mortal(OnDisk):
     """A directory to which a process writes as long as it lives."""
-
-    def delete(self, key):
-        if self.disk.left <= 0:
-            raise Dead
-        super().delete(key)
 
     def beside(self, mark):
         return Mortal(super().beside(mark).path, self.disk)
