@@ -8,11 +8,15 @@ import numpy as np
 import xarray as xr
 
 from glaciercube import schema
+from glaciercube.infer.choices import Choice
 from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.store.inputs import StoreInputs
 from glaciercube.store.lineage import Inputs, Lineage, Planes, fingerprint, lineage_of, with_lineage
 from glaciercube.store.reading import source_of
 from glaciercube.windows import Window, expand
+
+_UNKNOWN = (Choice("torch"),)
+"""Stands where it is chosen later: such layers are made again before they are written."""
 
 
 class AroundInputs:
@@ -72,10 +76,11 @@ def parameters_of(work: Work, algorithm: int) -> dict[str, Any]:
                 "task": ref.card.task,
                 "weights": ref.card.sha256,
                 "card": fingerprint(repr(ref.__dask_tokenize__())),
-                "runtime": ref.runtime,
-                "precision": ref.precision,
+                **choice.record(),
             }
-            for ref in work.refs
+            for ref, choice in zip(
+                work.refs, work.choices or _UNKNOWN * len(work.refs), strict=True
+            )
         ],
         "halo": work.halo,
         "stride": work.stride,

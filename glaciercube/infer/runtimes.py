@@ -103,6 +103,13 @@ def runtime_of(ref: ModelRef, device: str = "") -> Runtime:
         return _runtimes[key]
 
 
+def drop(ref: ModelRef) -> None:
+    """Drop the loaded network of a reference, if there is one, and with it its memory."""
+    with _lock:
+        for key in [key for key in _runtimes if key[:-1] == ref.key]:
+            del _runtimes[key]
+
+
 def forget() -> None:
     """Drop all loaded networks of this process, and with them their memory."""
     with _lock:
@@ -151,15 +158,32 @@ def choice_of(ref: ModelRef) -> str:
     )
 
 
-def require_choice(choice: str) -> None:
+def require_choice(choice: str, more: tuple[str, ...] = ()) -> None:
     """Raise an error if there is no way of this name.
+
+    Parameters
+    ----------
+    choice : str
+    more : tuple of str
+        What else is understood where the error is shown.
 
     Raises
     ------
     WeightsError
     """
     if choice not in CHOICES:
-        raise WeightsError(f"runtime needs one of {list(CHOICES)}, found {choice!r}")
+        raise WeightsError(f"runtime needs one of {[*more, *CHOICES]}, found {choice!r}")
+
+
+def reference_of(card: ModelCard) -> str:
+    """Return the name of the way in float32 that other ways of a network are compared with."""
+    return "torch"
+
+
+def candidates(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of the ways that a network can run here and that are worth measuring."""
+    torch = load("glaciercube.infer.runtime_torch")
+    return ("torch", *(["torch-bfloat16"] if torch.has_bfloat16(torch.device()) else []))
 
 
 def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...]) -> None:

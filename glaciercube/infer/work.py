@@ -10,6 +10,7 @@ from glaciercube.cover.regions import Region
 from glaciercube.errors import SchemaError
 from glaciercube.infer import dihedral, quantized
 from glaciercube.infer.blending import Blend
+from glaciercube.infer.choices import Choice
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import TASKS
 from glaciercube.store.reading import Source
@@ -59,6 +60,9 @@ class Work:
 
     quantized: bool = False
     """Whether shares are given as codes of 8 bits."""
+
+    choices: tuple[Choice, ...] = ()
+    """How the networks run; empty as long as that is not measured."""
 
     region: Region | None = None
     """What is of interest; the rest of the cube is nodata and costs nothing."""

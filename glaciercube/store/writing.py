@@ -24,6 +24,7 @@ from glaciercube.store.planning import (
     plan_of,
     time_differences,
 )
+from glaciercube.store.settling import settled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +151,8 @@ def write(
     directory whose name ends in `.new`; it may be deleted.
     """
     started = perf_counter()
-    plan = plan_of(dataset)
     target = place_of(path)
+    plan = plan_of(settled(dataset, None if overwrite else target))
     place = _place(plan, target, overwrite)
     found = _header(plan, place, target)
     _require_same(found, plan, target)

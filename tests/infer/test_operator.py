@@ -282,5 +282,5 @@ def test_another_runtime_is_another_store(stored, card, tmp_path):
 
 
 def test_a_runtime_has_a_known_name(stored, card):
-    with pytest.raises(WeightsError, match=r"one of \['torch', .* found 'fast'"):
+    with pytest.raises(WeightsError, match=r"one of \['auto', 'torch', .* found 'fast'"):
         predict(stored, [card], runtime="fast")
