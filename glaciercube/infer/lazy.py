@@ -23,7 +23,6 @@ from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.optional import load
 from glaciercube.store.reading import source_of
-from glaciercube.store.settling import with_open
 from glaciercube.windows import Window, edges, lattice_offset
 
 ALGORITHM_VERSION = 2
@@ -143,10 +142,11 @@ def predict(  # noqa: PLR0913 - the operator itself
     found = _split(stacked, work)
     inside = cube if region is None else cube.assign(valid=_inside(cube["valid"], region))
     out = layers.dataset_of(found, inside, cards, reach, choices=work.choices, quantized=quantized)
-    out = lineage.traced(out, found, cube, work, ALGORITHM_VERSION, codes, region_mark)
+    out = lineage.traced(out, found, cube, work, ALGORITHM_VERSION, region_mark)
+    later = None
     if isinstance(runtime, str) and (choice is not None or runtime == choices.AUTO):
-        with_open(out, list(found), Later(make, cards, runtime, work.choices or choice))
-    return out
+        later = Later(make, cards, runtime, work.choices or choice)
+    return lineage.with_makings(out, found, work, codes, later)
 
 
 def _dask_arrays(cube):

@@ -1,6 +1,6 @@
 """Of what each block of a prediction is made: networks, halo, and the blocks that are read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -11,7 +11,8 @@ from glaciercube import schema
 from glaciercube.infer.choices import Choice
 from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.store.inputs import StoreInputs
-from glaciercube.store.lineage import Inputs, Lineage, Planes, fingerprint, lineage_of, with_lineage
+from glaciercube.store.lineage import Inputs, Lineage, fingerprint, lineage_of, with_lineage
+from glaciercube.store.making import Making, Planes, Stored, with_making
 from glaciercube.store.reading import source_of
 from glaciercube.windows import Window, expand
 
@@ -120,7 +121,6 @@ def traced(
     cube: xr.Dataset,
     work: Work,
     algorithm: int,
-    codes: da.Array,
     mark: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Return layers that carry of what they are made, if it is known of the cube.
@@ -135,36 +135,61 @@ def traced(
     work : Work
     algorithm : int
         Version of the prediction.
-    codes : Dask array (time, plane, y, x), uint8
-        All planes as a store keeps them.
     mark : mapping, optional
         What names the region of interest, as JSON.
     """
     inside: dict[str, Any] = {} if mark is None else {"within": dict(mark)}
-    touches = None if work.region is None else work.region.touches
     if work.region is not None:
         valid = lineage_of(cube["valid"])
         if valid is not None:
-            parameters = {**valid.parameters, **inside}
-            made = _made(layers["valid"], parameters, valid.inputs, touches=touches)
+            made = _made(layers["valid"], {**valid.parameters, **inside}, valid.inputs)
             layers = layers.assign(valid=made)
     found = inputs_of(cube, work)
     if found is None:
         return layers
     inputs, more = found
     parameters = parameters_of(work, algorithm) | more | inside
-    return layers.assign(
-        {
-            name: _made(
-                layers[name],
-                parameters,
-                inputs,
-                planes=Planes(codes, _numbers(name, work)),
-                touches=touches,
-            )
-            for name in names
-        }
-    )
+    return layers.assign({name: _made(layers[name], parameters, inputs) for name in names})
+
+
+def _made(array: xr.DataArray, parameters: Mapping[str, Any], inputs: Inputs) -> xr.DataArray:
+    made = Lineage(name=array.data.name, parameters=parameters, inputs=inputs)
+    return with_lineage(array, made)
+
+
+def with_makings(
+    layers: xr.Dataset,
+    names: Iterable[str],
+    work: Work,
+    codes: da.Array,
+    choose: Callable[[Stored | None], xr.Dataset] | None,
+) -> xr.Dataset:
+    """Return layers that carry how a store computes them best.
+
+    Parameters
+    ----------
+    layers : Dataset
+    names : iterable of str
+        Of the layers that the networks gave.
+    work : Work
+    codes : Dask array (time, plane, y, x), uint8
+        All planes as a store keeps them.
+    choose : callable, optional
+        Makes the layers once the runtime is settled.
+    """
+    touches = None if work.region is None else work.region.touches
+    made = {
+        name: Making(
+            name=layers[name].data.name,
+            planes=Planes(codes, _numbers(name, work)),
+            touches=touches,
+            choose=choose,
+        )
+        for name in names
+    }
+    if touches is not None:
+        made["valid"] = Making(name=layers["valid"].data.name, touches=touches)
+    return layers.assign({name: with_making(layers[name], one) for name, one in made.items()})
 
 
 def _numbers(name, work):
@@ -172,10 +197,3 @@ def _numbers(name, work):
     if name != "probability":
         return (work.planes.index(name),)
     return tuple(n for n, plane in enumerate(work.planes) if plane.startswith(PROBABILITY))
-
-
-def _made(
-    array: xr.DataArray, parameters: Mapping[str, Any], inputs: Inputs, **more: Any
-) -> xr.DataArray:
-    made = Lineage(name=array.data.name, parameters=parameters, inputs=inputs, **more)
-    return with_lineage(array, made)

@@ -15,7 +15,7 @@ from glaciercube.infer.choices import Choice, Sample
 from glaciercube.infer.work import Work
 from glaciercube.model.card import ModelCard
 from glaciercube.optional import load
-from glaciercube.store.settling import Stored
+from glaciercube.store.making import Stored
 from glaciercube.windows import Window
 
 SIDE = 512
@@ -73,7 +73,7 @@ def with_choices(work: Work, chosen: Sequence[Choice]) -> Work:
 
 
 class Later:
-    """Makes layers again once it is known where they are written; see `store.settling.Open`.
+    """Makes layers again once it is known where they are written; see `store.making.Making`.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ from glaciercube.infer.layers import networks_of
 from glaciercube.infer.lazy import predict
 from glaciercube.store import ledger
 from glaciercube.store.appending import append
+from glaciercube.store.making import MAKING
 from glaciercube.store.places import Directory
 from glaciercube.store.reading import Source, read
-from glaciercube.store.settling import OPEN
 from glaciercube.store.verification import verify
 from glaciercube.store.writing import write
 
@@ -237,7 +237,7 @@ def test_only_what_is_of_interest_is_looked_at(stored, card, machine, tmp_path, 
         return original(source, date, window)
 
     monkeypatch.setattr(Source, "load", loading)
-    left = predict(stored, [card], region=region)["facies"].encoding[OPEN]
+    left = predict(stored, [card], region=region)["facies"].encoding[MAKING]
     (found,) = left.choose.default.compute()
     assert found.pixels == 3 * 35 * 40
     assert all(region.touches(window) for _, window in loads)
