@@ -137,7 +137,7 @@ def chosen(
         if runtime == AUTO:
             choice = _fastest(card, tiles)
         else:
-            choice = _compared(card, runtime, tiles, _classes(card, tiles))
+            choice = compared(card, runtime, tiles)
             _require_agreement(card, choice)
         _log.info("%s runs with %s", card.name, choice)
         found.append(choice)
@@ -154,7 +154,7 @@ def _fastest(card, tiles):
     largest = max((tile.image for tile in tiles), key=np.size)
     best, least = reference, _seconds(card, reference.runtime, largest)
     for name in others:
-        choice = _compared(card, name, tiles, classes)
+        choice = compared(card, name, tiles, classes)
         if choice.agreement < AGREEMENT:
             continue
         taken = _seconds(card, name, largest)
@@ -184,7 +184,24 @@ def _class_of(card, name, tile):
     return run(tile.image[np.newaxis], _whole(tile.image))[0].argmax(axis=0)[tile.measured]
 
 
-def _compared(card, name, tiles, classes):
+def compared(
+    card: ModelCard,
+    name: str,
+    tiles: Sequence[Sample],
+    classes: Sequence[np.ndarray] | None = None,
+) -> Choice:
+    """Return a choice with its agreement with float32, measured on tiles.
+
+    Parameters
+    ----------
+    card : ModelCard
+    name : str
+        Of the choice.
+    tiles : sequence of Sample
+    classes : sequence of array, optional
+        What float32 gives in the measured pixels of each, if that is known.
+    """
+    classes = _classes(card, tiles) if classes is None else classes
     same = pixels = 0
     for tile, wanted in zip(tiles, classes, strict=True):
         same += int((_class_of(card, name, tile) == wanted).sum())
