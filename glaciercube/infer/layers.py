@@ -85,6 +85,10 @@ def _attrs(name: str, cards: Sequence[ModelCard], arrays: Mapping[str, Any]) -> 
 
 
 def _global_attrs(cube, cards, halo):
-    named = [{"name": c.name, "version": c.version, "sha256": c.sha256} for c in cards]
+    named = [
+        {"name": card.name, "version": card.version, "sha256": card.sha256}
+        | ({"dates": dict(card.dates)} if card.dates else {})
+        for card in cards
+    ]
     kept = {key: cube.attrs[key] for key in KEPT if key in cube.attrs}
     return {"cards": json.dumps(named), "halo": halo, **kept}
