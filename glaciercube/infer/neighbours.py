@@ -34,6 +34,7 @@ def mapped(function: Callable[..., np.ndarray], token: str, work: Work, wide: da
     token = f"{token}-codes" if work.quantized else token
     name = f"predict-{token}"
     shared = dask.delayed(work, name=f"work-{token}", traverse=False)
+    sources: list[Any] = [shared, wide]
     graph: dict[Any, Any] = {}
     for number in range(wide.numblocks[0]):
         near = work.time_chunks(number)
@@ -42,7 +43,7 @@ def mapped(function: Callable[..., np.ndarray], token: str, work: Work, wide: da
             given = [(wide.name, other, 0, row, column) for other in near]
             graph[(name, *block)] = (partial(_run, function, block), shared.key, *given)
     return da.Array(
-        HighLevelGraph.from_collections(name, graph, dependencies=[shared, wide]),
+        HighLevelGraph.from_collections(name, graph, dependencies=sources),
         name,
         chunks=(work.chunks[0], (len(work.planes),), *work.chunks[1:]),
         meta=np.empty((0, 0, 0, 0), work.dtype),

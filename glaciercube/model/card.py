@@ -124,8 +124,8 @@ class ModelCard:
                 object.__setattr__(self, key, _plain(self, key))
             object.__setattr__(self, "dates", dates.declared(self.dates))
             checks = (_size_problems, _name_problems, _number_problems, _inspection_problems)
-            checks = (*checks, _quantized_problems, _date_problems)
-            problems = [line for check in checks for line in check(self)]
+            more = (_quantized_problems, _date_problems)
+            problems = [line for check in (*checks, *more) for line in check(self)]
         if problems:
             raise WeightsError(f"the card {self.name!r} is not usable:\n  " + "\n  ".join(problems))
 
