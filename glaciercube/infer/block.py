@@ -1,6 +1,6 @@
 """Some pixels through the networks: NumPy in, NumPy out. No Dask, no xarray, no torch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,31 +10,12 @@ from glaciercube import schema
 from glaciercube.infer import quantized, runtimes, uncertainty
 from glaciercube.infer.blending import blended
 from glaciercube.infer.dihedral import VIEWS, View
+from glaciercube.infer.reads import Read
 from glaciercube.infer.work import PROBABILITY, Work, measured_share, parts_of
-from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import NODATA
 from glaciercube.windows import Window
-
-
-@dataclass(frozen=True)
-class Read:
-    """What was read of one date."""
-
-    values: np.ndarray
-    """(band, y, x), float32: reflectance (1), NaN where not measured."""
-
-    measured: np.ndarray
-    """(y, x), bool."""
-
-    window: Window
-
-    def image(self, part: Window, bands: Sequence[str], card: ModelCard) -> np.ndarray:
-        """Return a part as a network sees it: (channel, y, x), normalised."""
-        inside = part.inside(self.window)
-        chosen = self.values[(list(channels.positions(bands, card)), *inside)]
-        return channels.normalised(chosen, self.measured[inside], card)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,25 +73,13 @@ class Said:
         return np.where(self.codes == NODATA, np.float32(np.nan), share)
 
 
-def predict_block(
-    values: np.ndarray,
-    valid: np.ndarray,
-    outer: Window,
-    wanted: np.ndarray,
-    *,
-    work: Work,
-    target: Window,
-) -> np.ndarray:
+def predict_block(read: Read, wanted: np.ndarray, *, work: Work, target: Window) -> np.ndarray:
     """Return the layers of some pixels.
 
     Parameters
     ----------
-    values : array (band, y, x), float32
-        Reflectance (1) of the window `outer`, bands as `work.bands`; NaN where not measured.
-    valid : array (y, x), bool
-        Of the same window.
-    outer : Window
-        What was read; holds `work.reads(target)`.
+    read : Read
+        Whose window holds `work.reads(target)`.
     wanted : array (y, x), bool
         Pixels of the target that are of interest.
     work : Work
@@ -124,8 +93,7 @@ def predict_block(
         Codes are whole numbers, 255 where nothing was measured or wanted; shares are NaN there,
         or 255 if `work.quantized`. Without any such pixel no network is called.
     """
-    read = Read(values, valid & np.isfinite(values).all(axis=0), outer)
-    reported = read.measured[target.inside(outer)] & wanted
+    reported = read.measured[target.inside(read.window)] & wanted
     planes = work.blank(target.shape)
     if not reported.any():
         return planes
@@ -136,7 +104,7 @@ def predict_block(
         said = [_said(read, reported[inside], work, refs, part) for refs in _ensembles(work.refs)]
         for plane, name in zip(planes, work.planes, strict=True):
             if name == "valid_fraction":
-                share = measured_share(read.measured, part.inside(outer), work.halo)
+                share = measured_share(read.measured, part.inside(read.window), work.halo)
                 quantized.put(plane[inside], np.where(reported[inside], share, np.float32(np.nan)))
             else:
                 quantized.put(plane[inside], _plane(name, said))
@@ -187,7 +155,7 @@ def _probability(read, reported, work, ref, view, part):
         blend = work.blend_of(ref)
         reads = blend.reads(part, reported)
         return blended(
-            read.image(reads, work.bands, ref.card),
+            read.image(reads, work, ref.card),
             reported,
             outer=reads,
             block=part,
@@ -196,7 +164,7 @@ def _probability(read, reported, work, ref, view, part):
             categories=len(ref.card.categories),
         )
     reads = view.expand(part, work.halo, work.shape, work.stride)
-    image = view.apply(read.image(reads, work.bands, ref.card))
+    image = view.apply(read.image(reads, work, ref.card))
     inner = view.window(part, work.shape).inside(view.window(reads, work.shape))
     scores = run(np.ascontiguousarray(image[np.newaxis]), inner)
     return view.invert(_softmax(scores, ref.card)[0])

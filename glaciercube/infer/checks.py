@@ -11,6 +11,7 @@ import xarray as xr
 
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
+from glaciercube.infer import dates
 from glaciercube.infer.work import PROBABILITY, WINDOW, Work
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
@@ -60,7 +61,8 @@ def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
     Warns
     -----
     GlacierCubeWarning
-        If the pixels are smaller or larger than those a network was trained on.
+        If the pixels are smaller or larger than those a network was trained on, or dates lie
+        outside the season of one that sees several.
     """
     schema.check(cube, schema.CUBE, "the cube")
     names = [str(name) for name in cube["band"].values] if "band" in cube.coords else []
@@ -74,6 +76,7 @@ def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
                 "network"
             )
     _check_resolution(cube, cards)
+    _check_seasons(cube, cards)
 
 
 def outputs_of(
@@ -202,6 +205,22 @@ def _check_resolution(cube, cards):
             warnings.warn(
                 f"{card.name} was trained on pixels of {low:g} to {high:g} m, the cube has "
                 f"{found:.4g} m; the result may be wrong: load the cube at such a resolution",
+                GlacierCubeWarning,
+                stacklevel=4,
+            )
+
+
+def _check_seasons(cube, cards):
+    days = cube["time"].values.astype("datetime64[D]")
+    for card in cards:
+        season = card.dates.get("season")
+        outside = [] if season is None else days[~dates.seasons(days, season)[0]]
+        if len(outside):
+            warnings.warn(
+                f"{card.name} was trained on dates from {season[0]} to {season[1]}, "
+                f"{len(outside)} of {len(days)} dates of the cube lie outside, the first on "
+                f"{outside[0]}: each of them is seen alone and the result may be wrong; leave them "
+                "out with read(path, time=)",
                 GlacierCubeWarning,
                 stacklevel=4,
             )

@@ -105,7 +105,9 @@ def networks_of(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _global_attrs(cube, cards, halo, choices):
     named: list[dict[str, Any]] = [
-        {"name": c.name, "version": c.version, "sha256": c.sha256} for c in cards
+        {"name": card.name, "version": card.version, "sha256": card.sha256}
+        | ({"dates": dict(card.dates)} if card.dates else {})
+        for card in cards
     ]
     told = {"runtime": "auto"}
     if choices:

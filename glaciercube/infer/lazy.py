@@ -14,11 +14,13 @@ from dask.base import tokenize
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
 from glaciercube.errors import GlacierCubeError, SchemaError
-from glaciercube.infer import checks, choices, layers, lineage, runtimes
+from glaciercube.infer import checks, choices, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
+from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
+from glaciercube.infer.reads import ChunkReader, StoreReader
 from glaciercube.infer.settling import Later, choice_task, shared_of, with_choices
-from glaciercube.infer.work import PROBABILITY, Work, bounding
+from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.optional import load
@@ -101,7 +103,8 @@ def predict(  # noqa: PLR0913 - the operator itself
     Notes
     -----
     A pixel is measured where `valid` is True and every band that a card reads is finite;
-    elsewhere the networks see the card's fill, and the layers are nodata. With several tasks
+    elsewhere the networks see the card's fill, and the layers are nodata. A network that sees
+    several dates at once reports a pixel where the date itself was measured. With several tasks
     `confidence` is the lowest of theirs, the entropies are the highest.
 
     Networks that are not exact under tiling see windows on a lattice anchored at the origin of
@@ -136,6 +139,7 @@ def predict(  # noqa: PLR0913 - the operator itself
         views=checks.views_of(views, len(VIEWS)),
         region=region,
         quantized=quantized,
+        seen=seen_by(cube["time"].values, cards),
     )
     work = work if chosen is None else with_choices(work, chosen)
     stacked, codes, choice = _stacks(cube, reflectance, valid, work, strategy, str(runtime))
@@ -192,7 +196,7 @@ def _stacks(cube, reflectance, valid, work, strategy, runtime):
         work = replace(work, **sources)
         token = _token("direct", reflectance, valid, work, runtime)
         choice = None if work.choices else choice_task(work, runtime, token, None)
-        return *_both(lambda one: _mapped(_direct_block, token, one, choice), work), choice
+        return *_both(partial(_mapped, _direct_block), token, work, choice), choice
     depths, work = checks.overlap_of(work)
     token = _token("overlap", reflectance, valid, work, runtime)
     joined = da.map_blocks(
@@ -208,22 +212,25 @@ def _stacks(cube, reflectance, valid, work, strategy, runtime):
     depth = {0: 0, 1: 0, 2: depths[0], 3: depths[1]}
     wide = da.overlap.overlap(joined, depth=depth, boundary="none", allow_rechunk=False)
     choice = None if work.choices else choice_task(work, runtime, token, joined)
-    return *_both(lambda one: _mapped(_overlap_block, token, one, choice, wide), work), choice
+    mapped = neighbours.mapped if work.seen else _mapped
+    return *_both(partial(mapped, _overlap_block), token, work, choice, wide), choice
 
 
-def _both(make, work):
-    codes = make(replace(work, quantized=True))
-    return (codes if work.quantized else make(work)), codes
+def _both(make, token, work, choice, *arrays):
+    """Return the planes as they were asked for, and as codes."""
+    coded, named = replace(work, quantized=True), f"{token}-codes"
+    codes = make(named, coded, shared_of(coded, choice, named), *arrays)
+    if work.quantized:
+        return codes, codes
+    return make(token, work, shared_of(work, choice, token), *arrays), codes
 
 
-def _mapped(function, token, work, choice, *arrays):
+def _mapped(function, token, work, shared, *arrays):
     """Return the stacked planes (time, plane, y, x): one task for each block.
 
     What all blocks share is one key of the graph, so that a task holds no more than its
     number and that key.
     """
-    token = f"{token}-codes" if work.quantized else token
-    shared = shared_of(work, choice, token)
     return da.map_blocks(
         function,
         *arrays,
@@ -239,7 +246,7 @@ def _token(strategy, reflectance, valid, work, runtime):
     return tokenize(
         ALGORITHM_VERSION, strategy, reflectance.name, valid.name, work.refs, work.bands,
         work.positions, work.planes, work.halo, work.stride, work.chunks, work.offset, work.views,
-        work.region, () if work.choices else runtime,
+        work.region, () if work.choices else runtime, *([work.seen] if work.seen else []),
     )  # fmt: skip
 
 
@@ -304,44 +311,17 @@ def _join(reflectance, valid, positions):
 
 def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
     dates, block = work.place(block_id)
-    outer = work.reads(block)
-    valid_source, reflectance_source = work.sources
-
-    def part(date, wanted):
-        valid = valid_source.load(date, outer)
-        found = valid[block.inside(outer)] & wanted
-        if not found.any():
-            return None
-        target = bounding(found, block)
-        reads = work.reads(target)
-        values = reflectance_source.load(date, reads)[list(work.positions)]
-        return target, values, valid[reads.inside(outer)], reads
-
-    return _each_date(work, dates, block, part)
+    return _each_date(work, dates, block, StoreReader(work, block))
 
 
-def _overlap_block(given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _overlap_block(*given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
     dates, block = work.place(block_id)
-    outer = work.given(block)
-
-    def part(date, wanted):
-        values = given[date - dates.start]
-        measured = np.isfinite(values).all(axis=0)
-        found = measured[block.inside(outer)] & wanted
-        if not found.any():
-            return None
-        target = bounding(found, block)
-        inside = work.reads(target).inside(outer)
-        return target, values[(slice(None), *inside)], measured[inside], work.reads(target)
-
-    return _each_date(work, dates, block, part)
+    known = neighbours.by_date(given, work, block_id[0])
+    return _each_date(work, dates, block, ChunkReader(work, block, known))
 
 
-def _each_date(work, dates, block, part):
-    """Return the planes (time, plane, y, x) of a block, what is not wanted or measured blank.
-
-    `part` gives of a date what is to be reported, what was read for it, and the values.
-    """
+def _each_date(work, dates, block, reader):
+    """Return the planes (time, plane, y, x) of a block, what is not wanted or measured blank."""
     predict_block = load("glaciercube.infer.block").predict_block
     out = np.stack([work.blank(block.shape)] * len(dates))
     if work.region is not None and not work.region.touches(block):
@@ -349,12 +329,12 @@ def _each_date(work, dates, block, part):
     wanted = np.ones(block.shape, bool) if work.region is None else work.region.inside(block)
     for planes, date in zip(out, dates, strict=True):
         try:
-            found = part(date, wanted) if wanted.any() else None
+            found = reader.target(date, wanted) if wanted.any() else None
             if found is not None:
-                target, *read = found
+                target, read = found
                 inside = target.inside(block)
                 planes[(slice(None), *inside)] = predict_block(
-                    *read, wanted[inside], work=work, target=target
+                    read, wanted[inside], work=work, target=target
                 )
         except Exception as error:
             place = (

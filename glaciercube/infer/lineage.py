@@ -54,6 +54,56 @@ class AroundInputs:
         return fingerprint(*(one.of(time, wide) for one in self.inputs))
 
 
+class SeenInputs:
+    """What is known of a block on all dates that networks see with its own.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Of the block on one date.
+    times : array (time,), datetime64[ns]
+        Dates of the cube.
+    work : Work
+        That says which of them are seen together.
+    """
+
+    def __init__(self, inputs: Inputs, times: np.ndarray, work: Work) -> None:
+        self.inputs, self._work, self._times = inputs, work, times
+        self._places = {time: date for date, time in enumerate(times)}
+        self._known: dict[tuple[int, Window], str] = {}
+
+    def refresh(self) -> None:
+        """Forget what sources were like: a write looks at them anew."""
+        self._known.clear()
+        refresh = getattr(self.inputs, "refresh", None)
+        if refresh is not None:
+            refresh()
+
+    def of(self, time: np.datetime64 | None, window: Window) -> str:
+        """Return the fingerprint of what a block is made of on all dates, and of which these are.
+
+        Parameters
+        ----------
+        time : datetime64[ns] or None
+        window : Window
+        """
+        if time not in self._places:
+            return self.inputs.of(time, window)
+        own = self._places[time]
+        seen = [
+            f"{name} {[str(self._times[date]) if date >= 0 else '' for date in each[own]]}"
+            for name, each in sorted(self._work.seen.items())
+        ]
+        every = (own, *self._work.others_of(own))
+        return fingerprint(*seen, *(self._of(date, window) for date in every))
+
+    def _of(self, date, window):
+        key = (date, window)
+        if key not in self._known:
+            self._known[key] = self.inputs.of(self._times[date], window)
+        return self._known[key]
+
+
 def parameters_of(work: Work, algorithm: int) -> dict[str, Any]:
     """Return what all blocks of a prediction have in common, as JSON.
 
@@ -78,6 +128,7 @@ def parameters_of(work: Work, algorithm: int) -> dict[str, Any]:
                 "weights": ref.card.sha256,
                 "card": fingerprint(repr(ref.__dask_tokenize__())),
                 **choice.record(),
+                **({"dates": dict(ref.card.dates)} if ref.card.dates else {}),
             }
             for ref, choice in zip(
                 work.refs, work.choices or _UNKNOWN * len(work.refs), strict=True
@@ -104,6 +155,14 @@ def inputs_of(cube: xr.Dataset, work: Work) -> tuple[Inputs, dict[str, Any]] | N
         Of a cube that `read` gave, the records of the store's blocks, whichever the strategy; of
         another the lineage of its `reflectance` and `valid`; None where that is not known.
     """
+    found = _of_one_date(cube, work)
+    if found is None or not work.seen:
+        return found
+    inputs, parameters = found
+    return SeenInputs(inputs, cube["time"].values.astype("datetime64[ns]"), work), parameters
+
+
+def _of_one_date(cube, work):
     sources = [source for name in schema.CUBE if (source := source_of(cube[name])) is not None]
     if len(sources) == len(schema.CUBE):
         return StoreInputs(sources, work.reach), {}

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 from dask.delayed import Delayed
 
-from glaciercube.infer import choices, layers, runtimes
+from glaciercube.infer import choices, layers, neighbours, runtimes
 from glaciercube.infer.choices import Choice, Sample
+from glaciercube.infer.reads import Read, StoreReader
 from glaciercube.infer.work import Work
 from glaciercube.model.card import ModelCard
-from glaciercube.optional import load
 from glaciercube.store.making import Stored
 from glaciercube.windows import Window
 
@@ -43,9 +43,14 @@ def choice_task(work: Work, runtime: str, token: str, blocks: da.Array | None) -
     blocks : Dask array (time, band, y, x), optional
         What the graph gives; None if blocks read for themselves.
     """
-    given = [] if blocks is None else [blocks.blocks[at] for at in _spread(work, GIVEN)]
+    given = [] if blocks is None else [_chunks(work, blocks, at) for at in _spread(work, GIVEN)]
     task = dask.delayed(_measured, pure=True)
     return task(work, runtime, token, *given, dask_key_name=f"choice-{token}")
+
+
+def _chunks(work, blocks, at):
+    """Return the chunks of a block that hold all dates seen with its own."""
+    return [blocks.blocks[(number, *at[1:])] for number in work.time_chunks(at[0])]
 
 
 def shared_of(work: Work, choice: Delayed | None, token: str) -> Delayed:
@@ -129,7 +134,7 @@ def _measured(work, runtime, token, *given):
             parts = list(_enough(_given(work, given) if given else _read(work)))
             cards = [ref.card for ref in work.refs]
             _chosen[token] = choices.chosen(
-                runtime, cards, lambda card: _samples(parts, work.bands, card)
+                runtime, cards, lambda card: _samples(parts, work, card)
             )
         return _chosen[token]
 
@@ -137,34 +142,45 @@ def _measured(work, runtime, token, *given):
 def _enough(parts):
     """Yield parts of the cube until enough of them was measured."""
     seen = 0
-    for values, measured in parts:
-        yield values, measured
-        seen += int(measured.sum())
+    for tile, read, counts in parts:
+        yield tile, read, counts
+        seen += int(counts.sum())
         if seen >= ENOUGH:
             return
 
 
-def _read(work: Work) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield values (band, y, x) and what of them counts, of blocks that are read."""
-    valid_source, reflectance_source = work.sources
+def _read(work: Work) -> Iterator[tuple[Window, Read, np.ndarray]]:
+    """Yield a tile, what is read of it, and which pixels (y, x) of it count, of some blocks."""
+    valid_source, _ = work.sources
     for at in _spread(work, READ):
         dates, block = work.place(at)
         counts = valid_source.load(dates.start, block) & _wanted(work, block)
-        if counts.any():
-            part = _best(counts, block)
-            values = reflectance_source.load(dates.start, part)[list(work.positions)]
-            yield values, counts[part.inside(block)] & np.isfinite(values).all(axis=0)
+        tile = _best(counts, block)
+        found = StoreReader(work, tile).target(dates.start, counts[tile.inside(block)])
+        if found is not None:
+            yield tile, found[1], _counting(found[1], tile, counts[tile.inside(block)])
 
 
 def _given(work, given):
-    """Yield values (band, y, x) and what of them counts, of blocks that the graph gives."""
-    for at, values in zip(_spread(work, GIVEN), given, strict=True):
+    """Yield the same of chunks (time, band, y, x) that the graph gives, without a halo."""
+    for at, chunks in zip(_spread(work, GIVEN), given, strict=True):
         block = work.place(at)[1]
-        counts = np.isfinite(values).all(axis=1) & _wanted(work, block)
-        date = int(counts.sum(axis=(1, 2)).argmax())
+        values = neighbours.by_date(chunks, work, at[0])
+        reads = {date: Read.of(one, np.True_, block, date) for date, one in values.items()}
+        counts = {date: reads[date].measured & _wanted(work, block) for date in work.place(at)[0]}
+        date = max(counts, key=lambda one: int(counts[one].sum()))
         if counts[date].any():
-            inside = _best(counts[date], block).inside(block)
-            yield values[(date, slice(None), *inside)], counts[date][inside]
+            others = {other: reads[other] for other in work.others_of(date)}
+            tile = _best(counts[date], block)
+            yield tile, replace(reads[date], others=others), counts[date][tile.inside(block)]
+
+
+def _counting(read, tile, wanted):
+    """Return which of the pixels wanted of a tile were measured, as far as it was read."""
+    counts = np.zeros(tile.shape, bool)
+    both = tile.cut(read.window)
+    counts[both.inside(tile)] = read.measured[both.inside(read.window)]
+    return counts & wanted
 
 
 def _wanted(work, block):
@@ -200,12 +216,11 @@ def _spread(work: Work, most: int) -> list[tuple[int, int, int, int]]:
     return list(found)
 
 
-def _samples(parts, bands, card):
+def _samples(parts, work, card):
     """Yield tiles as a network sees them."""
-    read = load("glaciercube.infer.block").Read
-    for values, measured in parts:
-        tile = Window(0, measured.shape[0], 0, measured.shape[1])
-        image = read(values, measured, tile).image(tile, bands, card)
+    for tile, read, counts in parts:
+        both = tile.cut(read.window)
+        image, measured = read.image(both, work, card), counts[both.inside(tile)]
         if card.window:
             image, measured = (_cut(one, card) for one in (image, measured))
         yield Sample(image, measured)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from glaciercube import schema
 from glaciercube.errors import WeightsError
-from glaciercube.model import mlm
+from glaciercube.model import dates, mlm
 from glaciercube.model.weights import check_weights_file, refuse_pickle
 
 OBSCURED = "obscured"
@@ -73,6 +73,15 @@ class ModelCard:
     """Side (pixels) of the windows that a network which is not exact was trained on; 0 if it
     takes any size."""
 
+    dates: Mapping[str, Any] = field(default_factory=dict)
+    """Dates that the network sees at once; empty if one. {"count": how many, "anchor": "centred"
+    (as many before the date as after it; default), "past" or "nearest", "season": its first and
+    last day ["07-01", "09-30"], "days": how far away they may be at most, "mask": whether each
+    has a channel of its own that is 1 where it was measured and 0 elsewhere (default)}. A network
+    sees dates of one season and year only, none but the date itself outside the season. Its
+    channels are those of the first date, then those of the second, ascending in time; a date that
+    is not there is `fill`, its mask 0. See `infer.dates.seen`."""
+
     inspection: Mapping[str, Any] = field(default_factory=dict)
     """What `inspector.inspect` found, as recorded by `Inspection.record`; empty if it did not
     run."""
@@ -111,12 +120,19 @@ class ModelCard:
         problems = [*_type_problems(self)]
         if not problems:
             object.__setattr__(self, "weights", str(Path(self.weights).absolute()))
-            for key in ("arguments", "training", "metrics", "inspection", "quantized"):
+            for key in ("arguments", "dates", "training", "metrics", "inspection", "quantized"):
                 object.__setattr__(self, key, _plain(self, key))
+            object.__setattr__(self, "dates", dates.declared(self.dates))
             checks = (_size_problems, _name_problems, _number_problems, _inspection_problems)
-            problems = [line for check in (*checks, _quantized_problems) for line in check(self)]
+            more = (_quantized_problems, _date_problems)
+            problems = [line for check in (*checks, *more) for line in check(self)]
         if problems:
             raise WeightsError(f"the card {self.name!r} is not usable:\n  " + "\n  ".join(problems))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the network's input: bands and masks of all dates it sees."""
+        return dates.channels(self.dates, len(self.bands))
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -201,6 +217,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "exact": bool,
     "fill": (int, float),
     "window": int,
+    "dates": Mapping,
     "inspection": Mapping,
     "quantized": Mapping,
     "radiometry": tuple,
@@ -314,6 +331,10 @@ def _quantized_problems(card):
         yield f"'quantized' needs an 'agreement' from 0 to 1, found {agreement!r}"
     if not isinstance(pixels, int) or pixels < 1:
         yield f"'quantized' needs the number of 'pixels' of the agreement, found {pixels!r}"
+
+
+def _date_problems(card):
+    return dates.problems(card.dates) if card.dates else ()
 
 
 def _is_hash(text):

@@ -73,7 +73,7 @@ def activation_bytes(card: ModelCard) -> float:
     True
     """
     network = networks.build(card).to("meta").eval()
-    image = torch.empty((1, len(card.bands), SIDE, SIDE), device="meta")
+    image = torch.empty((1, card.channels, SIDE, SIDE), device="meta")
     live = _Live()
     with torch.no_grad(), live:
         network(image)

@@ -23,7 +23,7 @@ def build(card: ModelCard) -> nn.Module:
     Parameters
     ----------
     card : ModelCard
-        Its `arguments` are passed on; the numbers of bands and categories follow from it.
+        Its `arguments` are passed on; the numbers of channels and categories follow from it.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def build(card: ModelCard) -> nn.Module:
             f"the card {card.name!r} needs the architecture {card.architecture!r}; this version "
             f"of glaciercube has {sorted(NETWORKS)}"
         )
-    sizes = {"bands": len(card.bands), "categories": len(card.categories)}
+    sizes = {"bands": card.channels, "categories": len(card.categories)}
     arguments = sizes | dict(card.arguments)
     if arguments != arguments | sizes:
         raise WeightsError(

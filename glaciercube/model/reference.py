@@ -29,7 +29,7 @@ class ModelRef:
     def weights_key(self) -> tuple[str, ...]:
         """What makes loaded weights other ones: their hash, the architecture, its arguments."""
         arguments = json.dumps(self.card.arguments, sort_keys=True)
-        sizes = f"{len(self.card.bands)}-{len(self.card.categories)}"
+        sizes = f"{self.card.channels}-{len(self.card.categories)}"
         return (self.card.sha256, self.card.architecture, arguments, sizes)
 
     @property
@@ -49,7 +49,8 @@ class ModelRef:
         """Return what the results depend on, without opening the weights."""
         card = self.card
         numbers = (card.mean, card.std, card.temperature, card.fill)
-        return ("glaciercube.ModelRef", self.key, card.task, card.bands, card.categories, numbers)
+        known = ("glaciercube.ModelRef", self.key, card.task, card.bands, card.categories, numbers)
+        return (*known, json.dumps(card.dates, sort_keys=True)) if card.dates else known
 
 
 HASHES = ("sha256", "sha256_bin")

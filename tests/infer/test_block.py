@@ -8,6 +8,7 @@ import torch
 from cards import make_card
 
 from glaciercube.infer import block
+from glaciercube.infer.reads import Read
 from glaciercube.infer.work import Work
 from glaciercube.model.reference import ref_of
 from glaciercube.windows import Window
@@ -39,7 +40,8 @@ def values():
 def predict_block(values, valid, work, target=TARGET, wanted=None):
     """Return the planes of a part of a small image that was read as a whole."""
     wanted = np.ones(target.shape, bool) if wanted is None else wanted
-    return block.predict_block(values, valid, OUTER, wanted, work=work, target=target)
+    read = Read.of(values, valid, OUTER)
+    return block.predict_block(read, wanted, work=work, target=target)
 
 
 def test_planes_come_in_the_order_asked_for(values, work):

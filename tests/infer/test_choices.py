@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
+from cards import make_card
 
 from glaciercube import grid
 from glaciercube.cover.regions import region_of
@@ -16,6 +17,7 @@ from glaciercube.infer import choices, lazy, runtimes, settling
 from glaciercube.infer.choices import AUTO, Choice, Sample, adopted, chosen, known
 from glaciercube.infer.layers import networks_of
 from glaciercube.infer.lazy import predict
+from glaciercube.infer.reads import Read
 from glaciercube.store import ledger
 from glaciercube.store.appending import append
 from glaciercube.store.making import MAKING
@@ -23,6 +25,7 @@ from glaciercube.store.places import Directory
 from glaciercube.store.reading import Source, read
 from glaciercube.store.verification import verify
 from glaciercube.store.writing import write
+from glaciercube.windows import Window
 
 BFLOAT16 = "torch-bfloat16"
 
@@ -264,8 +267,31 @@ def predict_work(cube, cards, monkeypatch):
 def test_a_network_of_fixed_windows_is_compared_on_such(card, stored, monkeypatch):
     work = predict_work(stored, [card], monkeypatch)
     fixed = replace(card, window=64, exact=False, fill=2.0)
-    part = np.full((4, 34, 80), 0.5, np.float32), np.ones((34, 80), bool)
-    (tile,) = settling._samples([part], work.bands, fixed)
+    window = Window(0, 34, 0, 80)
+    read = Read.of(np.full((4, 34, 80), 0.5, np.float32), np.True_, window)
+    (tile,) = settling._samples([(window, read, np.ones((34, 80), bool))], work, fixed)
     assert tile.image.shape == (4, 64, 64)
     assert (tile.image[:, 34:] == 2.0).all()
     assert (tile.measured.sum(), tile.measured[:34].all()) == (34 * 64, True)
+
+
+@pytest.mark.parametrize("strategy", ["direct", "overlap"])
+def test_a_network_of_several_dates_is_compared_on_such(
+    stored, machine, tmp_path, strategy, monkeypatch
+):
+    card = make_card(tmp_path, dates={"count": 3, "mask": True}, seed=5)
+    seen = []
+    original = choices.chosen
+
+    def chosen(runtime, cards, samples):
+        seen.extend(samples(cards[0]))
+        return original(runtime, cards, samples)
+
+    monkeypatch.setattr(choices, "chosen", chosen)
+    found = predict(stored, [card], strategy=strategy)["facies"].compute()
+    assert {tile.image.shape[0] for tile in seen} == {3 * 5}
+    assert all((tile.image[5 + 4][tile.measured] == 1).all() for tile in seen)
+    assert any((tile.image[4] == 0).all() for tile in seen)  # the first date sees none before it
+    assert any((tile.image[4] == 1).any() for tile in seen)
+    named = predict(stored, [card], strategy=strategy, runtime=[Choice(BFLOAT16)])
+    xr.testing.assert_equal(found, named["facies"].compute())
