@@ -84,7 +84,8 @@ class Demand:
 
         with process 620 MiB, GDAL cache 256 MiB and thread 96 MiB. `activations` is found
         by `model.footprint.activation_bytes`, for the facies network of this package about
-        1 kB per pixel. It holds whatever the extent of a tile and the number of its dates.
+        1 kB per pixel; `dates` is 1 for networks of one date. It holds whatever the extent of
+        a tile and the number of its dates.
         """
         outer = self.block + 2 * self.halo
         ingested = self.block**2 * (BYTES_INGESTED * (self.bands + 1) + BYTES_FLAGS)

@@ -111,7 +111,7 @@ class OnnxRuntime:
             )
         side = self._card.window or 2 * self._card.stride + 32
         other = side if self._card.window else side + self._card.stride
-        tile = np.zeros((1, len(self._card.bands), side, other), np.float32)
+        tile = np.zeros((1, self._card.channels, side, other), np.float32)
         try:
             self.scores(tile, (slice(0, 1), slice(0, 1)))
         except WeightsError:
@@ -167,8 +167,8 @@ def _input_problems(given: Any, card: ModelCard):
     if len(shape) != 4:
         yield f"its input needs (n, channel, y, x), found {shape}"
         return
-    if isinstance(shape[1], int) and shape[1] != len(card.bands):
-        yield f"its input has {shape[1]} channels, the card {len(card.bands)} bands"
+    if isinstance(shape[1], int) and shape[1] != card.channels:
+        yield f"its input has {shape[1]} channels, the card {card.channels}"
     if isinstance(shape[0], int) and shape[0] != 1:
         yield f"it takes {shape[0]} images at a time only; export it with a dynamic first axis"
     fixed = [size for size in shape[2:] if isinstance(size, int)]

@@ -112,7 +112,7 @@ SILENCE = {"CI": "true", "NNCF_CI": "1"}
 
 def _converted(network, card):
     openvino = load("openvino")
-    channels = len(card.bands)
+    channels = card.channels
     side = card.window or 2 * card.stride + 32
     shape = openvino.PartialShape([-1, channels, -1, -1])
     example = torch.zeros((1, channels, side, side))
@@ -250,6 +250,6 @@ def _require_same(runtime, network, ref):
 
 def _small_shapes(card) -> Sequence[tuple[int, int, int, int]]:
     if card.window:
-        return [(1, len(card.bands), card.window, card.window)]
+        return [(1, card.channels, card.window, card.window)]
     side = 2 * card.stride + 32
-    return [(2, len(card.bands), side + 3, side + card.stride), (1, len(card.bands), side, side)]
+    return [(2, card.channels, side + 3, side + card.stride), (1, card.channels, side, side)]

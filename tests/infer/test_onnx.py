@@ -100,7 +100,7 @@ def test_each_kind_of_network_has_its_runtime(card, tmp_path):
 @pytest.mark.parametrize(
     ("how", "changes", "text"),
     [
-        ({"given": ("n", 3, "y", "x")}, {}, "its input has 3 channels, the card 4 bands"),
+        ({"given": ("n", 3, "y", "x")}, {}, "its input has 3 channels, the card 4"),
         ({"given": (1, 4, 64, 64)}, {}, "takes tiles of 64 x 64 pixels only.*window is 0"),
         ({"given": (8, 4, "y", "x")}, {}, "it takes 8 images at a time only"),
         (
