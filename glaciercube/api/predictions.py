@@ -84,7 +84,7 @@ def predict(
     SchemaError
         If the cube lacks a band the card needs, or chunks are smaller than the halo.
     WeightsError
-        If there is no such card.
+        If there is no such card, or its network cannot run; see `infer.readiness`.
 
     Notes
     -----
@@ -92,7 +92,8 @@ def predict(
     block is computed. Cloud, unreadable shadow and unmeasured pixels give `extent` 255,
     never 0.
     """
-    named = [card] if isinstance(card, str | Path | ModelCard) else list(card)
+    several = isinstance(card, Sequence) and not isinstance(card, str)
+    named: Sequence[Any] = card if several else [card]  # type: ignore[assignment]
     cards = [card_of(one) for one in named]
     from_facies = within is not None and all(one.task != "extent" for one in cards)
     if outputs is not None and "extent" in outputs and not from_facies:

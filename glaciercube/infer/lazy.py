@@ -12,9 +12,10 @@ from dask.base import tokenize
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
-from glaciercube.errors import GlacierCubeError, SchemaError
+from glaciercube.errors import SchemaError
 from glaciercube.infer import checks, layers, lineage, runtimes
 from glaciercube.infer.dihedral import VIEWS
+from glaciercube.infer.failures import placed
 from glaciercube.infer.work import PROBABILITY, Work, bounding
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
@@ -50,7 +51,7 @@ def predict(  # noqa: PLR0913 - the operator itself
         That fits `schema.CUBE`, with the bands of the cards.
     cards : sequence of ModelCard
         Those of one task are an ensemble, whose probabilities are averaged. Their weights are
-        not opened before a block is computed.
+        looked at where they are on this machine; see `infer.readiness`.
     outputs : sequence of str, optional
         Layers to give; by default the class layer of each task, "confidence",
         "valid_fraction" and, of an extent card, "glacier_probability". On request
@@ -89,7 +90,8 @@ def predict(  # noqa: PLR0913 - the operator itself
     Raises
     ------
     SchemaError
-        If the cube lacks a band, is of another level, or has chunks smaller than the halo.
+        If the cube lacks a band, is of another level, or has chunks smaller than the halo or
+        too large when their bands are brought together.
     WeightsError
         If cards of one task have other categories, or a network cannot run as asked for.
 
@@ -105,7 +107,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     The layers carry of what they are made, if it is known of the cube (see `store.lineage`):
     of a cube that `read` gave, the records of the blocks that a block and its halo touch.
     """
-    checks.check_cards(cards)
+    cards = checks.check_cards(cards)
     checks.check_cube(cube, cards)
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
@@ -174,6 +176,7 @@ def _stacks(cube, reflectance, valid, work, strategy):
         work = replace(work, **sources)
         token = _token("direct", reflectance, valid, work)
         return _both(lambda one: _mapped(_direct_block, token, one), work)
+    checks.check_merged(cube["reflectance"])
     depths, work = checks.overlap_of(work)
     token = _token("overlap", reflectance, valid, work)
     joined = da.map_blocks(
@@ -337,12 +340,8 @@ def _each_date(work, dates, block, part):
                     *read, wanted[inside], work=work, target=target
                 )
         except Exception as error:
-            place = (
-                f"infer.predict failed on time {work.times[date]}, y {block.y0}-{block.y1}, "
-                f"x {block.x0}-{block.x1}: {error}"
-            )
-            kind: Any = type(error) if isinstance(error, GlacierCubeError) else GlacierCubeError
-            raise kind(place) from error
+            rows, columns = (block.y0, block.y1), (block.x0, block.x1)
+            raise placed(error, work.times[date], rows, columns) from error
     return out
 
 
