@@ -11,9 +11,9 @@ import xarray as xr
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
 from glaciercube.infer import readiness
-from glaciercube.infer.work import PROBABILITY, WINDOW, Work
+from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import WINDOW, ModelCard
 
 LARGEST_MERGED = 2**31
 """Bytes of a block whose bands are brought together; a task makes two or three copies of it."""

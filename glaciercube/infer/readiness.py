@@ -7,7 +7,6 @@ from typing import Any
 from dask.base import get_scheduler
 
 from glaciercube.errors import WeightsError
-from glaciercube.infer.work import WINDOW
 from glaciercube.model.card import ModelCard
 from glaciercube.model.ends import require_ends
 from glaciercube.model.reference import IN_MEMORY
@@ -56,7 +55,7 @@ def ready(card: ModelCard) -> ModelCard:
 
 
 def _tried(card):
-    return load("glaciercube.model.trial").tried(card, WINDOW)
+    return load("glaciercube.model.trial").tried(card)
 
 
 def _require_here(card):

@@ -23,6 +23,9 @@ OBSCURED = "obscured"
 LEVELS = ("surface", "top-of-atmosphere")
 """What a card's `radiometry` and a cube's `level` may say."""
 
+WINDOW = 256
+"""Side of the windows (pixels) of a network that is not exact and whose card names none."""
+
 _FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 

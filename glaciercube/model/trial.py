@@ -1,6 +1,6 @@
 """A network tried out before any block: built, held against its weights, run on small images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from glaciercube.errors import WeightsError
 from glaciercube.model import networks, registry
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import WINDOW, ModelCard
 from glaciercube.model.inspector import inspect
 from glaciercube.model.padding import padded
 from glaciercube.model.reference import ref_of
@@ -23,7 +23,7 @@ _inspections: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 _passed: set[tuple[Any, ...]] = set()
 
 
-def tried(card: ModelCard, window: int) -> ModelCard:
+def tried(card: ModelCard) -> ModelCard:
     """Return the card of a network that was built and, if it is not this package's, run.
 
     Parameters
@@ -31,8 +31,6 @@ def tried(card: ModelCard, window: int) -> ModelCard:
     card : ModelCard
         Of a network of this package, another package's, or held in memory. Its weights may be on
         another machine; then random ones do.
-    window : int
-        Side (pixels) of the windows that a network gets which is not exact and names none.
 
     Returns
     -------
@@ -56,7 +54,7 @@ def tried(card: ModelCard, window: int) -> ModelCard:
     network = _network(card)
     if not own:
         card = _inspected(card, key, network)
-        _require_runs(padded(network, card.multiple), card, window)
+        require_runs(padded(network, card.multiple), card)
     _passed.add(key)
     return card
 
@@ -89,35 +87,53 @@ def _inspected(card, key, network):
     return replace(card, inspection=_inspections[key])
 
 
-def _require_runs(network: nn.Module, card: ModelCard, window: int) -> None:
-    for rows, columns in _sizes(card, window):
-        shape = (1, len(card.bands), rows, columns)
-        generator = torch.Generator().manual_seed(0)
+def require_runs(network: nn.Module, card: ModelCard) -> None:
+    """Raise an error if a network does not give a card's categories for each pixel of an image.
+
+    Parameters
+    ----------
+    network : Module
+        On the CPU and in float32.
+    card : ModelCard
+
+    Raises
+    ------
+    WeightsError
+    """
+    for image in images(card):
+        shape = tuple(image.shape)
         try:
             with torch.inference_mode():
-                scores = network(torch.rand(shape, generator=generator))
+                scores = network(image)
         except Exception as error:  # a network may fail in any way
             raise WeightsError(
                 f"the network of {card.name!r} must take images of shape {shape}, its channels "
                 f"the bands {list(card.bands)}, but it failed: {type(error).__name__}: {error}"
             ) from error
-        needed = (1, len(card.categories), rows, columns)
+        needed = (1, len(card.categories), *shape[2:])
         found = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
         if found != needed:
             raise WeightsError(
                 f"the network of {card.name!r} must give scores of shape {needed} for an image of "
-                f"{shape}, found {found}: a score for each of {list(card.categories)}, and the "
+                f"shape {shape}, found {found}: one for each of {list(card.categories)}, and the "
                 "size of its input"
             )
 
 
-def _sizes(card: ModelCard, window: int) -> Iterator[tuple[int, int]]:
-    """Yield rows and columns of images to try: a square never comes alone."""
+def images(card: ModelCard) -> list[torch.Tensor]:
+    """Return images of noise (1, channel, y, x) of sizes that a network must take.
+
+    Parameters
+    ----------
+    card : ModelCard
+        One that is exact gets images whose sides differ, the first on its stride, the others
+        not, as at the image's border; another its window.
+    """
     step = card.stride
-    if not card.exact:
-        side = card.window or -(-window // step) * step
-        yield side, side
-        return
     side = -(-SIDE // step) * step
-    yield side, side + step
-    yield side + 1, side
+    sizes = [(side, side + step), (side + 1, side)]
+    if not card.exact:
+        window = card.window or -(-WINDOW // step) * step
+        sizes = [(window, window)]
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(1, len(card.bands), *size, generator=generator) for size in sizes]
