@@ -75,7 +75,7 @@ def hold(network: nn.Module, **fields: Any) -> ModelCard:
     >>> card.halo, card.stride, card.exact
     (1, 1, True)
     """
-    registry.require_eval(network)
+    registry.require_ready(network)
     place = {"architecture": "held", "arguments": {}, "weights": IN_MEMORY}
     card = _card(network, fields, **place, sha256=sha256_of_network(network))
     return registry.hold(network, card)
@@ -142,7 +142,7 @@ def write_network(
     >>> card.architecture, card.halo
     ('torch.nn:Conv2d', 1)
     """
-    registry.require_eval(network)
+    registry.require_ready(network)
     target = Path(path).absolute()
     weights = target.with_suffix(".safetensors")
     made = {"architecture": factory, "arguments": dict(arguments), "weights": str(weights)}

@@ -98,9 +98,7 @@ def hold(network: nn.Module, card: ModelCard) -> ModelCard:
     WeightsError
         If the network is in training mode, cannot be copied, or holds NaN.
     """
-    require_eval(network)
-    tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
-    _require_finite(tensors, f"of the network {type(network).__name__}")
+    require_ready(network)
     held = replace(
         card,
         weights=IN_MEMORY,
@@ -116,6 +114,22 @@ def hold(network: nn.Module, card: ModelCard) -> ModelCard:
 def is_held(card: ModelCard) -> bool:
     """Return whether a card's network has no file and is kept in this process."""
     return card.sha256 in _held
+
+
+def require_ready(network: nn.Module) -> None:
+    """Raise an error if a network is in training mode, or holds NaN or infinity.
+
+    Parameters
+    ----------
+    network : Module
+
+    Raises
+    ------
+    WeightsError
+        That names the layers, or the tensors.
+    """
+    require_eval(network)
+    _require_finite(network.state_dict(), f"of the network {type(network).__name__}")
 
 
 def require_eval(network: nn.Module) -> None:

@@ -88,15 +88,13 @@ def not_whole(place: Path, error: Exception) -> WeightsError:
     with place.open("rb") as file:
         start = file.read(4)
     other = next((what for first, what in _OPENINGS.items() if start.startswith(first)), "")
-    found = f"which is {other} by its first bytes" if other else str(error)
-    todo = (
-        "save the state dict with safetensors.torch.save_file"
-        if other
-        else "download or save it again"
-    )
-    return WeightsError(
-        f"weights must be a whole safetensors file, found {str(place)!r}: {found}; {todo}"
-    )
+    needed = f"weights must be a whole safetensors file, found {str(place)!r}"
+    if other:
+        return WeightsError(
+            f"{needed}, which is {other}, by its first bytes; save the state dict with "
+            "safetensors.torch.save_file"
+        )
+    return WeightsError(f"{needed}: {error}; download or save it again")
 
 
 def _looked_at(place, sha256):
