@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from types import CodeType, FunctionType
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
-
-_PLAIN = (bool, int, float, str, type(None))
 
 
 def sha256_of_network(network: nn.Module) -> str:
@@ -22,7 +22,8 @@ def sha256_of_network(network: nn.Module) -> str:
     -------
     str
         64 hexadecimal digits. Two networks that give other scores have other hashes, unless
-        they differ in what no layer holds, such as a global variable.
+        they differ in what no layer holds, such as a global variable, or in an object of a kind
+        that is not known here.
 
     Notes
     -----
@@ -30,47 +31,53 @@ def sha256_of_network(network: nn.Module) -> str:
     notebook makes another network. Its hash may differ between versions of Python.
     """
     found = hashlib.sha256(save(_tensors(network)))
-    for line in _settings(network):
+    for line in (*_settings(network), *_code(network)):
         found.update(line.encode())
-    kinds = {type(module) for module in network.modules()}
-    own = {base for kind in kinds for base in kind.__mro__ if _is_own(base)}
-    for kind in sorted(own, key=lambda one: (one.__module__, one.__qualname__)):
-        for name, value in sorted(vars(kind).items()):
-            if isinstance(value, FunctionType):
-                found.update(name.encode())
-                _add_code(found, value.__code__)
     return found.hexdigest()
 
 
 def _tensors(network) -> dict[str, torch.Tensor]:
     """Return all tensors by name, also those that are not saved."""
     named = dict(network.state_dict()) | dict(network.named_buffers())
-    return {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(named.items())
-    }
+    return {name: _copied(tensor) for name, tensor in sorted(named.items())}
+
+
+def _copied(tensor):
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def _settings(network) -> Iterator[str]:
+    """Yield a line for each layer: its kind, and its attributes."""
+    internal = vars(nn.Module()).keys()
     for name, module in network.named_modules(remove_duplicate=False):
-        plain = {key: value for key, value in sorted(vars(module).items()) if _is_setting(value)}
-        yield f"{name}={type(module).__qualname__}({module.extra_repr()}){plain}"
+        own = {key: value for key, value in vars(module).items() if key not in internal}
+        yield f"{name}={type(module).__qualname__}({module.extra_repr()}){_told(own)}"
 
 
-def _is_setting(value):
+def _code(network) -> Iterator[str]:
+    """Yield what the classes of the layers do, function by function."""
+    kinds = {base for module in network.modules() for base in type(module).__mro__}
+    own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")]
+    for kind in sorted(own, key=lambda one: (one.__module__, one.__qualname__)):
+        for name, value in sorted(vars(kind).items()):
+            if isinstance(value, FunctionType):
+                yield f"{name}:{_told(value.__code__)}"
+
+
+def _told(value: Any) -> str:
+    """Return a value as text that is the same in every process; empty of an unknown kind."""
+    if isinstance(value, bool | int | float | str | bytes | None):
+        return repr(value)
     if isinstance(value, tuple | list):
-        return all(map(_is_setting, value))
-    return isinstance(value, _PLAIN)
-
-
-def _is_own(kind):
-    return kind is not object and not kind.__module__.partition(".")[0] == "torch"
-
-
-def _add_code(found, code: CodeType) -> None:
-    found.update(code.co_code)
-    found.update(repr(code.co_names).encode())
-    for value in code.co_consts:
-        if isinstance(value, CodeType):
-            _add_code(found, value)
-        elif _is_setting(value):
-            found.update(repr(value).encode())
+        return f"[{','.join(map(_told, value))}]"
+    if isinstance(value, set | frozenset):
+        return f"{{{','.join(sorted(map(_told, value)))}}}"
+    if isinstance(value, dict):
+        return _told([*sorted((str(key), _told(one)) for key, one in value.items())])
+    if isinstance(value, torch.Tensor):
+        return hashlib.sha256(save({"": _copied(value)})).hexdigest()
+    if isinstance(value, np.ndarray):
+        return _told([value.dtype.str, value.shape, value.tobytes()])
+    if isinstance(value, CodeType):
+        return _told([value.co_code, value.co_names, value.co_consts])
+    return ""
