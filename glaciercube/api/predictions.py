@@ -42,9 +42,10 @@ def predict(
         `reflectance` (time, band, y, x), float32, and `valid` (time, y, x), as `read`,
         `load` or `from_files` gives it.
     card : str, path or ModelCard, or several of them
-        A bundled network by name ("facies", "extent") or the path of a model card. Several
-        networks share one reading of each block; those of one task are an ensemble, whose
-        probabilities are averaged.
+        A bundled network by name ("facies", "extent") or the path of a model card; for a
+        network of one's own see `glaciercube.model.hold` and `write_network`. Several networks
+        share one reading of each block; those of one task are an ensemble, whose probabilities
+        are averaged.
     within : GeoDataFrame, optional
         Glacier outlines. Pixels that no outline touches become nodata; they are not read and
         reach no network, so that time and bytes follow the glaciers. A facies network

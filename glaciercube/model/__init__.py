@@ -10,6 +10,7 @@ PUBLIC = {
     "ModelCard": "card",
     "hold": "authoring",
     "inspect": "inspector",
+    "inspect_again": "authoring",
     "read_card": "card",
     "write_card": "card",
     "write_network": "authoring",
