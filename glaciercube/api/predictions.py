@@ -42,9 +42,10 @@ def predict(
         `reflectance` (time, band, y, x), float32, and `valid` (time, y, x), as `read`,
         `load` or `from_files` gives it.
     card : str, path or ModelCard, or several of them
-        A bundled network by name ("facies", "extent") or the path of a model card. Several
-        networks share one reading of each block; those of one task are an ensemble, whose
-        probabilities are averaged.
+        A bundled network by name ("facies", "extent") or the path of a model card; for a
+        network of one's own see `glaciercube.model.hold` and `write_network`. Several networks
+        share one reading of each block; those of one task are an ensemble, whose probabilities
+        are averaged.
     within : GeoDataFrame, optional
         Glacier outlines. Pixels that no outline touches become nodata; they are not read and
         reach no network, so that time and bytes follow the glaciers. A facies network
@@ -88,7 +89,7 @@ def predict(
     SchemaError
         If the cube lacks a band the card needs, or chunks are smaller than the halo.
     WeightsError
-        If there is no such card.
+        If there is no such card, or its network cannot run; see `infer.readiness`.
 
     Notes
     -----
@@ -96,7 +97,8 @@ def predict(
     block is computed. Cloud, unreadable shadow and unmeasured pixels give `extent` 255,
     never 0.
     """
-    named = [card] if isinstance(card, str | Path | ModelCard) else list(card)
+    several = isinstance(card, Sequence) and not isinstance(card, str)
+    named: Sequence[Any] = card if several else [card]  # type: ignore[assignment]
     cards = [card_of(one) for one in named]
     from_facies = within is not None and all(one.task != "extent" for one in cards)
     if outputs is not None and "extent" in outputs and not from_facies:

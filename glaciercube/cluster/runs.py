@@ -171,8 +171,7 @@ def cards_of(plan: Plan) -> tuple[ModelCard, ...]:
     SchemaError
         If none gives an extent.
     """
-    cards = tuple(card_of(name) for name in plan.options["cards"])
-    check_cards(cards)
+    cards = tuple(check_cards([card_of(name) for name in plan.options["cards"]]))
     planned = dict(zip([card.name for card in cards], plan.options["weights"], strict=True))
     other = [card.name for card in cards if card.sha256 != planned[card.name]]
     if other:

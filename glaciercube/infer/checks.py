@@ -4,18 +4,19 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
-from glaciercube.infer import dates
-from glaciercube.infer.work import PROBABILITY, WINDOW, Work
+from glaciercube.infer import dates, readiness
+from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
-from glaciercube.model.card import ModelCard
-from glaciercube.model.weights import check_weights_file
+from glaciercube.model.card import WINDOW, ModelCard
+
+LARGEST_MERGED = 2**31
+"""Bytes of a block whose bands are brought together; a task makes two or three copies of it."""
 
 SHARED = ("confidence", "valid_fraction")
 """Layers that any network gives."""
@@ -24,14 +25,13 @@ OF_TASK = {"facies": ("facies",), "extent": ("extent", "glacier_probability")}
 """Layers that a network of a task gives by default; "probability" (facies) on request."""
 
 
-def check_cards(cards: Sequence[ModelCard]) -> None:
-    """Raise an error if cards cannot run together, or their weights are corrupt.
-
-    Weights that are not on this machine may be on the one that computes: not an error here.
+def check_cards(cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Return cards that can run together, their networks looked at as `readiness` says.
 
     Raises
     ------
     WeightsError
+        If they cannot, or one of them not at all.
     """
     if not cards:
         raise WeightsError("predict needs one card or more, found none")
@@ -44,8 +44,7 @@ def check_cards(cards: Sequence[ModelCard]) -> None:
                 f"order; {one.name} has {list(one.categories)}, {card.name} has "
                 f"{list(card.categories)}: run predict once for each"
             )
-        if Path(card.weights).is_file():
-            check_weights_file(card.weights, card.sha256)
+    return [readiness.ready(card) for card in cards]
 
 
 def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
@@ -160,6 +159,34 @@ def views_of(views: int, all_views: int) -> int:
     if views not in (1, all_views):
         raise SchemaError(f"views must be 1 or {all_views}, found {views!r}")
     return int(views)
+
+
+def check_merged(reflectance: xr.DataArray) -> None:
+    """Raise an error if the bands of a cube are chunks whose sum is too large for a task.
+
+    Networks see all bands of a pixel at once, so chunks along band are brought together in the
+    graph; dates are looked at one by one, and may be chunked in any way.
+
+    Parameters
+    ----------
+    reflectance : DataArray (time, band, y, x), lazy or not
+
+    Raises
+    ------
+    SchemaError
+    """
+    if reflectance.chunks is None or len(reflectance.chunksizes["band"]) == 1:
+        return
+    largest = {str(dim): max(sizes) for dim, sizes in reflectance.chunksizes.items()}
+    largest["band"] = reflectance.sizes["band"]
+    size = math.prod(largest.values()) * reflectance.dtype.itemsize
+    if size > LARGEST_MERGED:
+        raise SchemaError(
+            f"all bands of a block are needed at once, and the cube is chunked along band: "
+            f"{largest} together are {size / 2**30:.1f} GiB, more than "
+            f"{LARGEST_MERGED / 2**30:.0f}; load it with chunks of a date and all bands "
+            "(time=1, band=-1), or write the cube and read it again"
+        )
 
 
 def overlap_of(work: Work) -> tuple[tuple[int, int], Work]:

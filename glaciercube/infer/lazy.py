@@ -13,11 +13,12 @@ from dask.base import tokenize
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
-from glaciercube.errors import GlacierCubeError, SchemaError
+from glaciercube.errors import SchemaError
 from glaciercube.infer import checks, choices, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
 from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
+from glaciercube.infer.failures import placed
 from glaciercube.infer.reads import ChunkReader, StoreReader
 from glaciercube.infer.settling import Later, choice_task, shared_of, with_choices
 from glaciercube.infer.work import PROBABILITY, Work
@@ -55,7 +56,7 @@ def predict(  # noqa: PLR0913 - the operator itself
         That fits `schema.CUBE`, with the bands of the cards.
     cards : sequence of ModelCard
         Those of one task are an ensemble, whose probabilities are averaged. Their weights are
-        not opened before a block is computed.
+        looked at where they are on this machine; see `infer.readiness`.
     outputs : sequence of str, optional
         Layers to give; by default the class layer of each task, "confidence",
         "valid_fraction" and, of an extent card, "glacier_probability". On request
@@ -96,7 +97,8 @@ def predict(  # noqa: PLR0913 - the operator itself
     Raises
     ------
     SchemaError
-        If the cube lacks a band, is of another level, or has chunks smaller than the halo.
+        If the cube lacks a band, is of another level, or has chunks smaller than the halo or
+        too large when their bands are brought together.
     WeightsError
         If cards of one task have other categories, or a network cannot run as asked for.
 
@@ -117,7 +119,7 @@ def predict(  # noqa: PLR0913 - the operator itself
         predict, cube, cards, outputs=outputs, halo=halo, strategy=strategy, views=views,
         region=region, region_mark=region_mark, quantized=quantized,
     )  # fmt: skip
-    checks.check_cards(cards)
+    cards = checks.check_cards(cards)
     checks.check_cube(cube, cards)
     chosen = choices.known(runtime, cards, cube["valid"].size)
     several = views * len(cards) > len({card.task for card in cards})
@@ -197,6 +199,7 @@ def _stacks(cube, reflectance, valid, work, strategy, runtime):
         token = _token("direct", reflectance, valid, work, runtime)
         choice = None if work.choices else choice_task(work, runtime, token, None)
         return *_both(partial(_mapped, _direct_block), token, work, choice), choice
+    checks.check_merged(cube["reflectance"])
     depths, work = checks.overlap_of(work)
     token = _token("overlap", reflectance, valid, work, runtime)
     joined = da.map_blocks(
@@ -337,12 +340,8 @@ def _each_date(work, dates, block, reader):
                     read, wanted[inside], work=work, target=target
                 )
         except Exception as error:
-            place = (
-                f"infer.predict failed on time {work.times[date]}, y {block.y0}-{block.y1}, "
-                f"x {block.x0}-{block.x1}: {error}"
-            )
-            kind: Any = type(error) if isinstance(error, GlacierCubeError) else GlacierCubeError
-            raise kind(place) from error
+            rows, columns = (block.y0, block.y1), (block.x0, block.x1)
+            raise placed(error, work.times[date], rows, columns) from error
     return out
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from glaciercube import schema
 from glaciercube.model import zoo
 from glaciercube.model.card import ModelCard
-from glaciercube.model.reference import ref_of
+from glaciercube.model.reference import IN_MEMORY, ref_of
 from glaciercube.model.weights import check_weights_file
 from glaciercube.store import ledger
 from glaciercube.store.lineage import lineage_of
@@ -40,7 +41,8 @@ def card_of_record(record: Mapping[str, Any]) -> ModelCard:
     Parameters
     ----------
     record : mapping
-        As `card_record` makes it. A network that comes with the package is found there.
+        As `card_record` makes it. A network that comes with the package is found there; one in
+        memory is only in the process that made it, which `predict` looks at.
 
     Raises
     ------
@@ -53,7 +55,8 @@ def card_of_record(record: Mapping[str, Any]) -> ModelCard:
     card = ModelCard(**fields)
     if card.name in zoo.names() and (bundled := zoo.card_of(card.name)).sha256 == card.sha256:
         return bundled
-    check_weights_file(card.weights, card.sha256)
+    if Path(card.weights).name != IN_MEMORY:
+        check_weights_file(card.weights, card.sha256)
     return card
 
 

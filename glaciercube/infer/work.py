@@ -13,7 +13,7 @@ from glaciercube.errors import SchemaError
 from glaciercube.infer import dates, dihedral, quantized
 from glaciercube.infer.blending import Blend
 from glaciercube.infer.choices import Choice
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import WINDOW, ModelCard
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import TASKS
 from glaciercube.store.reading import Source
@@ -21,9 +21,6 @@ from glaciercube.windows import Window, expand, hull
 
 PROBABILITY = "probability/"
 """Prefix of the planes that hold the probability of one facies each."""
-
-WINDOW = 256
-"""Side of the windows (pixels) of a network that is not exact and whose card names none."""
 
 TILE = 256
 """Side of the parts (pixels) that a block is cut into where only few of them are wanted."""

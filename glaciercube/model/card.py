@@ -6,6 +6,7 @@ A card is a JSON file beside its weights (safetensors); `mlm` says how it is wri
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,11 @@ OBSCURED = "obscured"
 LEVELS = ("surface", "top-of-atmosphere")
 """What a card's `radiometry` and a cube's `level` may say."""
 
+WINDOW = 256
+"""Side of the windows (pixels) of a network that is not exact and whose card names none."""
+
+_FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
@@ -33,10 +39,11 @@ class ModelCard:
     """Which class layer it gives."""
 
     architecture: str
-    """Name in `networks.NETWORKS`."""
+    """Name in `networks.NETWORKS`, or what builds a network of another package:
+    "package.module:build"; see `factories`."""
 
     arguments: Mapping[str, Any]
-    """Of the architecture, plain JSON values."""
+    """Of the architecture, plain JSON values; all that a network of another package is given."""
 
     weights: str
     """Absolute path of the safetensors file; the card names it relative to itself."""
@@ -133,6 +140,19 @@ class ModelCard:
     def channels(self) -> int:
         """Number of channels of the network's input: bands and masks of all dates it sees."""
         return dates.channels(self.dates, len(self.bands))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether its network is of another package: "package.module:build"."""
+        return ":" in self.architecture
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that the sides of its network's images are multiples of, as was inspected.
+
+        1 for a network that takes any size; others get images that are continued with zeros.
+        """
+        return int(self.inspection.get("multiple") or 1)
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -262,6 +282,11 @@ def _size_problems(card):
 
 
 def _name_problems(card):
+    if card.foreign and not _FACTORY.fullmatch(card.architecture):
+        yield (
+            "'architecture' of another package must be 'package.module:build', the name of what "
+            f"can be imported, not a path; found {card.architecture!r}"
+        )
     if card.task not in schema.TASKS:
         yield f"'task' must be one of {sorted(schema.TASKS)}, found {card.task!r}"
         return
@@ -309,7 +334,7 @@ def _inspection_problems(card):
     if not found.get("exact", True):
         yield f"'exact' must be False, the inspection found {found.get('reasons')}"
         return
-    halo, stride = found.get("halo") or 0, found.get("stride") or 1
+    halo, stride = found.get("halo") or 0, math.lcm(found.get("stride") or 1, card.multiple)
     if card.halo < halo:
         yield f"'halo' must be {halo} or more as the inspection found, found {card.halo}"
     if card.stride < 1 or card.stride % stride:

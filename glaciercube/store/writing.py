@@ -331,7 +331,7 @@ def require_complete(
     """
     if not failures:
         return
-    lines = [f"{where}: {cause}" for where, cause in report.failed[:10]]
+    lines = [_line(where, cause) for where, cause in report.failed[:10]]
     if len(report.failed) > 10:
         lines.append(f"and {len(report.failed) - 10} more")
     sentence = (
@@ -340,6 +340,12 @@ def require_complete(
         + "\nthe others are written; write again to compute the missing ones"
     )
     raise IncompleteWriteError(sentence, report) from list(failures.values())[-1]
+
+
+def _line(where, cause):
+    """Return where a block lies and why it failed, the place once if the cause has it already."""
+    rows_and_columns = where.split(", ")[-2:]
+    return cause if all(part in cause for part in rows_and_columns) else f"{where}: {cause}"
 
 
 def warn_of_clipped(report: WriteReport, plan: Plan) -> None:
