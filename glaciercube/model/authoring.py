@@ -226,11 +226,12 @@ def _require_fields(fields, derived):
     ]
     missing = [name for name in needed if name not in fields]
     unknown = [name for name in fields if name not in {each.name for each in possible}]
-    if missing or unknown:
+    lines = [f"{missing} are missing"] if missing else []
+    lines += [f"{unknown} are none of them, or follow from the network"] if unknown else []
+    if lines:
         raise WeightsError(
-            f"the card of a network needs the fields {needed}; {missing} are missing"
-            + (f", and it has no {unknown}" if unknown else "")
-            + "; see glaciercube.model.card.ModelCard"
+            f"the card of a network needs the fields {needed}, and takes the others of ModelCard; "
+            + "; ".join(lines)
         )
 
 

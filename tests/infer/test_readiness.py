@@ -113,6 +113,17 @@ def test_a_network_of_some_sizes_in_memory_tiles_exactly(cube, chunks):
     np.testing.assert_allclose(found.values[measured], expected[measured], rtol=0, atol=1e-5)
 
 
+def test_eight_views_of_a_network_of_some_sizes_tile_exactly(cube):
+    cut = cube.isel(time=[0], y=slice(0, 93), x=slice(0, 77))
+    options = {"outputs": ["probability"], "views": 8}
+    whole = predict(cut, [held_card()], **options)["probability"].compute()
+    lazy = cut.chunk(time=1, band=-1, y=31, x=33)
+    found = predict(lazy, [held_card()], **options)["probability"].compute()
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
+    once = predict(cut, [held_card()], outputs=["probability"])["probability"].compute()
+    assert float(abs(once - whole).max()) > 1e-3
+
+
 def test_a_change_afterwards_changes_nothing(lazy_cube):
     network = guests.seeded(guests.Plain(4, 5))
     card = held_card(network=network)
