@@ -13,8 +13,9 @@ from dask.base import tokenize
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
 from glaciercube.errors import GlacierCubeError, SchemaError
-from glaciercube.infer import checks, layers, lineage, runtimes
+from glaciercube.infer import checks, effective, layers, lineage, runtimes
 from glaciercube.infer.dihedral import VIEWS
+from glaciercube.infer.halos import DISAGREEMENT, Halo
 from glaciercube.infer.work import PROBABILITY, Work, bounding
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
@@ -34,7 +35,8 @@ def predict(  # noqa: PLR0913 - the operator itself
     cards: Sequence[ModelCard],
     *,
     outputs: Sequence[str] | None = None,
-    halo: int | None = None,
+    halo: Halo = None,
+    disagreement: float = DISAGREEMENT,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
     views: Literal[1, 8] = 1,
     region: Region | None = None,
@@ -42,7 +44,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     quantized: bool = False,
     runtime: str = "torch",
 ) -> xr.Dataset:
-    """Return what networks see in a cube, without computing it.
+    """Return what networks see in a cube, without computing it but for an effective halo.
 
     Parameters
     ----------
@@ -56,9 +58,12 @@ def predict(  # noqa: PLR0913 - the operator itself
         "valid_fraction" and, of an extent card, "glacier_probability". On request
         "probability" of all facies, "entropy", "mutual_information" of several members, and
         with a region "extent" as the roll-up of facies.
-    halo : int, optional
+    halo : int, "effective" or EffectiveHalo, optional
         Pixels read around each block; the largest halo of the cards by default. A smaller
-        one is faster and shows seams.
+        one is faster and shows seams. "effective": measured at once on a sample of the cube's
+        pixels, which are read and computed for it, see `infer.effective`.
+    disagreement : float
+        Share of classes that an effective halo may change.
     strategy : {"auto", "direct", "overlap"}
         "direct": each block reads its own halo from the store, possible only for what
         `read` gave, untouched. "overlap": neighbours in the graph give it. The numbers are
@@ -91,7 +96,13 @@ def predict(  # noqa: PLR0913 - the operator itself
     SchemaError
         If the cube lacks a band, is of another level, or has chunks smaller than the halo.
     WeightsError
-        If cards of one task have other categories, or a network cannot run as asked for.
+        If cards of one task have other categories, or a network cannot run as asked for, or
+        the effective halo is asked for of one that is not exact.
+
+    Warns
+    -----
+    GlacierCubeWarning
+        If the cube has too few measured pixels to measure the effective halo.
 
     Notes
     -----
@@ -127,10 +138,12 @@ def predict(  # noqa: PLR0913 - the operator itself
         region=region,
         quantized=quantized,
     )
+    work, told = effective.settled(work, halo, cube, (reflectance, valid), disagreement)
     stacked, codes = _stacks(cube, reflectance, valid, work, strategy)
     found = _split(stacked, work)
     inside = cube if region is None else cube.assign(valid=_inside(cube["valid"], region))
-    out = layers.dataset_of(found, inside, cards, reach, quantized=quantized)
+    out = layers.dataset_of(found, inside, cards, work.halo, quantized=quantized)
+    out = out.assign_attrs(told)
     return lineage.traced(out, found, cube, work, ALGORITHM_VERSION, codes, region_mark)
 
 
