@@ -127,8 +127,8 @@ def effective_halo(
     pixels = sum(one.pixels for one in samples)
     warnings.warn(
         f"halo='effective' needs at least {least} measured pixels, {work.halo} or more from the "
-        f"image's border, to show that {bound:g} of the classes differ, found {pixels}; the exact "
-        f"halo of {work.halo} pixels of {[card.name for card in cards]} is taken",
+        f"image's border, to show that less than {bound:g} of the classes differ, found {pixels}; "
+        f"the exact halo of {work.halo} pixels of {[card.name for card in cards]} is taken",
         GlacierCubeWarning,
         stacklevel=5,
     )

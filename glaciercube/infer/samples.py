@@ -1,6 +1,7 @@
 """Which parts of a cube stand for all of it: a handful of tiles, spread over dates and ground."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,8 +20,9 @@ LOOKS = 64
 FULL = 0.5
 """Share of what is of interest in a tile that must be measured for it to be taken at once."""
 
-GOLDEN = (math.sqrt(5) - 1) / 2
-"""Steps of this share of a circle spread over it evenly, however many they are."""
+PLASTIC = 1.32471795724474602596
+"""Root of x^3 = x + 1: steps of its inverse and of the square of that spread over a plane evenly,
+however many they are (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences")."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +87,22 @@ def _enough(samples, least):
 
 
 def _places(work: Work, margin: int) -> Iterator[tuple[int, Window]]:
-    """Yield dates and tiles, each once, spread however many are taken."""
-    blocks = _blocks(work)
-    total = len(work.times) * len(blocks)
-    if total == 0:
+    """Yield dates and tiles, spread however many are taken; those of a date share half at most."""
+    blocks, dates = _blocks(work), len(work.times)
+    seen: defaultdict[int, list[Window]] = defaultdict(list)
+    if not blocks or not dates:
         return
-    step = max(1, round(total * GOLDEN))
-    while math.gcd(step, total) > 1:
-        step += 1
-    seen = set()
-    for number in range(total):
-        date, block = divmod((total // 2 + number * step) % total, len(blocks))
-        window = _within(blocks[block], work, margin)
-        if window is not None and (date, window) not in seen:
-            seen.add((date, window))
+    for number in range(4 * LOOKS):
+        date = int((0.5 + number / PLASTIC) % 1 * dates)
+        start = blocks[int((0.5 + number / PLASTIC**2) % 1 * len(blocks))]
+        window = _within(start, work, margin)
+        if window is not None and not any(_share_much(window, one) for one in seen[date]):
+            seen[date].append(window)
             yield date, window
+
+
+def _share_much(one, other):
+    return 2 * math.prod(one.cut(other).shape) > math.prod(one.shape)
 
 
 def _blocks(work):
