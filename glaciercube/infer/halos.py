@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-EFFECTIVE = "effective"
+EFFECTIVE: Final = "effective"
 """What is given in place of a number so that it is measured."""
 
 DISAGREEMENT = 1e-4
