@@ -240,9 +240,7 @@ def test_a_recipe_measures_nothing_again(stored, unet, tmp_path, monkeypatch):
         again = api.remake(recipe)
     assert again.attrs == layers.attrs
     assert again["facies"].data.name == layers["facies"].data.name
-    ((_, plain),) = [
-        (name, one) for name, one in [("", lineage_of(api.predict(stored, unet)["facies"]).recipe)]
-    ]
+    plain = lineage_of(api.predict(stored, unet)["facies"]).recipe
     assert plain["halo"] is None
     assert "measured_halo" not in plain
 
