@@ -116,20 +116,20 @@ def effective_halo(
     but rests on a handful of tiles, which are those of this cube that were measured best, no
     random choice: cloudy tiles, with more edges of what was measured, may differ more.
     """
-    cards = [ref.card for ref in work.refs]
     if work.halo == 0:
         return _exactly(work, bound, 0, 0)
     least = math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-bound))
     samples = samples_of(work, valid, work.halo, least)
-    if sum(one.pixels for one in samples) >= least:
-        counts = _counted(work, both, samples, bound)
-        if counts.pixels.sum() >= least:
-            return _smallest(work, counts, bound)
     pixels = sum(one.pixels for one in samples)
+    if pixels >= least:
+        counts = _counted(work, both, samples, bound)
+        pixels = int(counts.pixels.sum())  # fewer where bands are NaN
+        if pixels >= least:
+            return _smallest(work, counts, bound)
     warnings.warn(
         f"halo='effective' needs at least {least} measured pixels, {work.halo} or more from the "
         f"image's border, to show that less than {bound:g} of the classes differ, found {pixels}; "
-        f"the exact halo of {work.halo} pixels of {[card.name for card in cards]} is taken",
+        f"the exact halo of {work.halo} pixels of {[ref.card.name for ref in work.refs]} is taken",
         GlacierCubeWarning,
         stacklevel=5,
     )
