@@ -139,6 +139,11 @@ def _add_run(commands, name, text):
         help="of classes that an effective halo may change at most (default 1e-4)",
     )
     job.add_argument(
+        "--runtime",
+        help="how networks run, such as 'torch'; as the run was begun by default, 'auto' for a "
+        "new one: the fastest that agrees with float32, measured on the first tile",
+    )
+    job.add_argument(
         "--retry-unread", action="store_true", help="read again what could not be read before"
     )
 

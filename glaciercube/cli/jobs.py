@@ -50,6 +50,7 @@ def _run(options):
         "retry_unread": options.retry_unread,
         "resources": {"GPU": 1} if options.gpu else None,
         "halo": options.halo,
+        "runtime": options.runtime,
     }
     if options.disagreement is not None:
         chosen["disagreement"] = options.disagreement

@@ -11,7 +11,14 @@ from typing import Any, Literal, get_args
 from tqdm import tqdm
 
 from glaciercube.acquire import failures
-from glaciercube.cluster import choices, halo_choice, spreading, states, workers
+from glaciercube.cluster import (
+    choices,
+    halo_choice,
+    runtime_choice,
+    spreading,
+    states,
+    workers,
+)
 from glaciercube.cluster.memory import demand_of, require_room
 from glaciercube.cluster.plans import Plan
 from glaciercube.cluster.states import Run, State
@@ -91,6 +98,7 @@ def run(  # noqa: PLR0913 - the verb itself
     progress: bool = False,
     halo: int | Literal["effective"] | None = None,
     disagreement: float = DISAGREEMENT,
+    runtime: str | None = None,
 ) -> RunReport:
     """Run a plan, or go on with a run that was interrupted.
 
@@ -123,6 +131,9 @@ def run(  # noqa: PLR0913 - the verb itself
         that is predicted, see `predict`; kept in the folder for all tiles, machines and resumes.
     disagreement : float
         Largest share of classes that an effective halo may change.
+    runtime : str, optional
+        How networks run, as `predict` takes it; as the run was begun by default, and "auto" for a
+        new one: measured once, on the first tile that is predicted, and kept in the folder.
 
     Returns
     -------
@@ -159,6 +170,7 @@ def run(  # noqa: PLR0913 - the verb itself
     cards = cards_of(plan)
     demand = demand_of(plan.options, cards)
     asked = halo_choice.asked_of(halo, disagreement, cards)
+    asked |= runtime_choice.asked_of(runtime, cards)
     begun = states.begin_run(folder, replace(run_of(plan, cards), asked=asked))
     todo = pending(plan, folder, retry_unread)
     gathered = _Gathered(asked=begun.asked)
@@ -308,6 +320,7 @@ def jobs_of(
             surroundings=plan.surroundings(tile),
             options=plan.options,
             cards=cards,
+            tiles=len(plan),
             retry_unread=retry_unread,
         )
 
@@ -372,6 +385,9 @@ def _told(choice: Mapping[str, Any]) -> str:
     >>> _told({"halo": 48, "disagreement": 1.25e-05, "tile": "utm32n_3_4"})
     'halo 48, disagreement 1.25e-05, tile utm32n_3_4'
     """
+    if "networks" in choice:
+        networks = [f"{one['name']} in {one['choice']}" for one in choice["networks"]]
+        return ", ".join([*networks, f"tile {choice['tile']}"])
     return ", ".join(
         f"{name} {one:.3g}" if isinstance(one, float) else f"{name} {one}"
         for name, one in choice.items()

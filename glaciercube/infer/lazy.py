@@ -49,6 +49,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     region_mark: Mapping[str, Any] | None = None,
     quantized: bool = False,
     runtime: str | Sequence[Choice] = "auto",
+    measure: bool | None = None,
 ) -> xr.Dataset:
     """Return what networks see in a cube, without computing it but for an effective halo.
 
@@ -89,6 +90,8 @@ def predict(  # noqa: PLR0913 - the operator itself
         "auto": the fastest that gives the classes of float32 in 99.9 % of the pixels of some
         blocks; float32 in small cubes. It is measured when the layers are computed, or once
         for the store that they are written to. What is not float32 is compared in any case.
+    measure : bool, optional
+        Whether "auto" measures; by default in cubes of `choices.SMALL` pixels or more.
 
     Returns
     -------
@@ -128,7 +131,8 @@ def predict(  # noqa: PLR0913 - the operator itself
     """
     cards = checks.check_cards(cards)
     checks.check_cube(cube, cards)
-    chosen = choices.known(runtime, cards, cube["valid"].size)
+    size = cube["valid"].size if measure is None else choices.SMALL * measure
+    chosen = choices.known(runtime, cards, size)
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
