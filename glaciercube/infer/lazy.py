@@ -16,6 +16,7 @@ from glaciercube.cover.regions import Region
 from glaciercube.errors import SchemaError
 from glaciercube.infer import checks, choices, effective, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
+from glaciercube.infer.cubes import CHUNK, dask_arrays
 from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
 from glaciercube.infer.failures import placed
@@ -31,9 +32,6 @@ from glaciercube.windows import Window, edges, lattice_offset
 
 ALGORITHM_VERSION = 2
 """Raised whenever the same cube and cards would give other numbers."""
-
-CHUNK = 1024
-"""Rows and columns of a block of a cube that is in memory."""
 
 
 def predict(  # noqa: PLR0913 - the operator itself
@@ -136,7 +134,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
-    reflectance, valid = _dask_arrays(cube)
+    reflectance, valid = dask_arrays(cube)
     names = [str(name) for name in cube["band"].values]
     positions = sorted({at for card in cards for at in channels.positions(names, card)})
     work = Work(
@@ -171,20 +169,6 @@ def predict(  # noqa: PLR0913 - the operator itself
     if isinstance(runtime, str) and (choice is not None or runtime == choices.AUTO):
         later = Later(make, cards, runtime, work.choices or choice)
     return lineage.with_makings(out, found, work, codes, later)
-
-
-def _dask_arrays(cube):
-    """Return reflectance and valid as Dask arrays with the same chunks, all bands in one."""
-    reflectance, valid = cube["reflectance"].data, cube["valid"].data
-    if not isinstance(reflectance, da.Array):
-        sizes = {"time": 1, "band": -1, "y": CHUNK, "x": CHUNK}
-        chunks = tuple(sizes[dim] for dim in cube["reflectance"].dims)
-        reflectance = da.from_array(np.asarray(reflectance), chunks=chunks)
-    reflectance = reflectance.rechunk({1: -1})
-    chunks = (reflectance.chunks[0], *reflectance.chunks[2:])
-    if not isinstance(valid, da.Array):
-        return reflectance, da.from_array(np.asarray(valid), chunks=chunks)
-    return reflectance, valid.rechunk(chunks)
 
 
 def _sources(cube, strategy):
