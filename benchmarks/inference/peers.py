@@ -126,20 +126,22 @@ def xbatcher_loop(setup: Setup, network: str, target: Path) -> None:
     shape = (scenes.sizes["time"], 2, scenes.sizes["y"], scenes.sizes["x"])
     reported = np.full(shape, 255, np.float32)
     halo, side = model.halo, setup.tile + 2 * model.halo
-    rows, columns = np.arange(shape[2]), np.arange(shape[3])
+    numbered = scenes.assign_coords(
+        time=np.arange(shape[0]), y=np.arange(shape[2]), x=np.arange(shape[3])
+    )
     batches = xbatcher.BatchGenerator(
-        scenes.drop_vars(["y", "x"], errors="ignore").assign_coords(y=rows, x=columns),
-        input_dims={"y": side, "x": side},
+        numbered,
+        input_dims={"time": 1, "band": scenes.sizes["band"], "y": side, "x": side},
         input_overlap={"y": 2 * halo, "x": 2 * halo},
         preload_batch=False,
     )
     for batch in batches:
-        found = model.predict(batch.transpose("time", "band", "y", "x").to_numpy())
-        top, left = int(batch["y"][0]), int(batch["x"][0])
+        found = model.predict(batch.to_numpy())
+        time, top, left = (int(batch[dim][0]) for dim in ("time", "y", "x"))
         above, before = (halo if top else 0), (halo if left else 0)
-        inner = found[:, :, above : side - halo, before : side - halo]
+        inner = found[0, :, above : side - halo, before : side - halo]
         y, x = top + above, left + before
-        reported[:, :, y : y + inner.shape[2], x : x + inner.shape[3]] = inner
+        reported[time, :, y : y + inner.shape[1], x : x + inner.shape[2]] = inner
     write_blocks(setup, scenes, reported, target)
 
 
