@@ -14,11 +14,12 @@ from dask.base import tokenize
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
 from glaciercube.errors import SchemaError
-from glaciercube.infer import checks, choices, layers, lineage, neighbours, runtimes
+from glaciercube.infer import checks, choices, effective, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
 from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
 from glaciercube.infer.failures import placed
+from glaciercube.infer.halos import DISAGREEMENT, Halo, of_attrs
 from glaciercube.infer.reads import ChunkReader, StoreReader
 from glaciercube.infer.settling import Later, choice_task, shared_of, with_choices
 from glaciercube.infer.work import PROBABILITY, Work
@@ -40,15 +41,17 @@ def predict(  # noqa: PLR0913 - the operator itself
     cards: Sequence[ModelCard],
     *,
     outputs: Sequence[str] | None = None,
-    halo: int | None = None,
+    halo: Halo = None,
+    disagreement: float = DISAGREEMENT,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
     views: Literal[1, 8] = 1,
     region: Region | None = None,
     region_mark: Mapping[str, Any] | None = None,
     quantized: bool = False,
     runtime: str | Sequence[Choice] = "auto",
+    measure: bool | None = None,
 ) -> xr.Dataset:
-    """Return what networks see in a cube, without computing it.
+    """Return what networks see in a cube, without computing it but for an effective halo.
 
     Parameters
     ----------
@@ -62,9 +65,12 @@ def predict(  # noqa: PLR0913 - the operator itself
         "valid_fraction" and, of an extent card, "glacier_probability". On request
         "probability" of all facies, "entropy", "mutual_information" of several members, and
         with a region "extent" as the roll-up of facies.
-    halo : int, optional
+    halo : int, "effective" or EffectiveHalo, optional
         Pixels read around each block; the largest halo of the cards by default. A smaller
-        one is faster and shows seams.
+        one is faster and shows seams. "effective": measured at once on a sample of the cube's
+        pixels, which are read and computed for it, see `infer.effective`.
+    disagreement : float
+        Share of classes that an effective halo may change.
     strategy : {"auto", "direct", "overlap"}
         "direct": each block reads its own halo from the store, possible only for what
         `read` gave, untouched. "overlap": neighbours in the graph give it. The numbers are
@@ -84,6 +90,8 @@ def predict(  # noqa: PLR0913 - the operator itself
         "auto": the fastest that gives the classes of float32 in 99.9 % of the pixels of some
         blocks; float32 in small cubes. It is measured when the layers are computed, or once
         for the store that they are written to. What is not float32 is compared in any case.
+    measure : bool, optional
+        Whether "auto" measures; by default in cubes of `choices.SMALL` pixels or more.
 
     Returns
     -------
@@ -100,7 +108,13 @@ def predict(  # noqa: PLR0913 - the operator itself
         If the cube lacks a band, is of another level, or has chunks smaller than the halo or
         too large when their bands are brought together.
     WeightsError
-        If cards of one task have other categories, or a network cannot run as asked for.
+        If cards of one task have other categories, or a network cannot run as asked for, or
+        the effective halo is asked for of one that is not exact.
+
+    Warns
+    -----
+    GlacierCubeWarning
+        If the cube has too few measured pixels to measure the effective halo.
 
     Notes
     -----
@@ -115,13 +129,10 @@ def predict(  # noqa: PLR0913 - the operator itself
     The layers carry of what they are made, if it is known of the cube (see `store.lineage`):
     of a cube that `read` gave, the records of the blocks that a block and its halo touch.
     """
-    make = partial(
-        predict, cube, cards, outputs=outputs, halo=halo, strategy=strategy, views=views,
-        region=region, region_mark=region_mark, quantized=quantized,
-    )  # fmt: skip
     cards = checks.check_cards(cards)
     checks.check_cube(cube, cards)
-    chosen = choices.known(runtime, cards, cube["valid"].size)
+    size = cube["valid"].size if measure is None else choices.SMALL * measure
+    chosen = choices.known(runtime, cards, size)
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
@@ -143,11 +154,18 @@ def predict(  # noqa: PLR0913 - the operator itself
         quantized=quantized,
         seen=seen_by(cube["time"].values, cards),
     )
+    work, told = effective.settled(work, halo, cube, (reflectance, valid), disagreement)
+    make = partial(
+        predict, cube, cards, outputs=outputs, halo=of_attrs(told) or halo, strategy=strategy,
+        views=views, region=region, region_mark=region_mark, quantized=quantized,
+    )  # fmt: skip
     work = work if chosen is None else with_choices(work, chosen)
     stacked, codes, choice = _stacks(cube, reflectance, valid, work, strategy, str(runtime))
     found = _split(stacked, work)
     inside = cube if region is None else cube.assign(valid=_inside(cube["valid"], region))
-    out = layers.dataset_of(found, inside, cards, reach, choices=work.choices, quantized=quantized)
+    out = layers.dataset_of(
+        found, inside, cards, work.halo, choices=work.choices, quantized=quantized
+    ).assign_attrs(told)
     out = lineage.traced(out, found, cube, work, ALGORITHM_VERSION, region_mark)
     later = None
     if isinstance(runtime, str) and (choice is not None or runtime == choices.AUTO):

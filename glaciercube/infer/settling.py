@@ -15,7 +15,7 @@ from glaciercube.infer.choices import Choice, Sample
 from glaciercube.infer.reads import Read, StoreReader
 from glaciercube.infer.work import Work
 from glaciercube.model.card import ModelCard
-from glaciercube.store.making import Stored
+from glaciercube.store.making import Stored, making_of
 from glaciercube.windows import Window
 
 SIDE = 512
@@ -75,6 +75,23 @@ def with_choices(work: Work, chosen: Sequence[Choice]) -> Work:
         for ref, choice in zip(work.refs, chosen, strict=True)
     )
     return replace(work, refs=refs, choices=tuple(chosen))
+
+
+def choices_of(layers: xr.Dataset) -> tuple[Choice, ...]:
+    """Return how the networks of layers run, measured now if that is still open.
+
+    Parameters
+    ----------
+    layers : Dataset
+        As `predict` gave them; their runtime was asked for as "auto", or is not in float32.
+    """
+    later = next(
+        making.choose
+        for variable in layers.data_vars.values()
+        if (making := making_of(variable)) is not None and isinstance(making.choose, Later)
+    )
+    chosen = later.default
+    return chosen.compute() if isinstance(chosen, Delayed) else tuple(chosen)
 
 
 class Later:
