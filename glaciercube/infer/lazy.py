@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from dask.layers import ArrayBlockIdDep
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
@@ -27,6 +28,9 @@ ALGORITHM_VERSION = 2
 
 CHUNK = 1024
 """Rows and columns of a block of a cube that is in memory."""
+
+PLANES = ("time", "plane", "y", "x")
+"""Dimensions of what the networks give."""
 
 
 def predict(  # noqa: PLR0913 - the operator itself
@@ -204,13 +208,19 @@ def _mapped(function, token, work, *arrays):
     """
     token = f"{token}-codes" if work.quantized else token
     shared = dask.delayed(work, name=f"work-{token}", traverse=False)
-    return da.map_blocks(
+    chunks = (work.chunks[0], (len(work.planes),), *work.chunks[1:])
+    given: list[Any] = [ArrayBlockIdDep(chunks), PLANES]
+    for array in arrays:
+        given += [array, PLANES]
+    return da.blockwise(  # `map_blocks` would give each task three arguments more
         function,
-        *arrays,
+        PLANES,
+        *given,
         work=shared,
         name=f"predict-{token}",
         dtype=work.dtype,
-        chunks=(work.chunks[0], (len(work.planes),), *work.chunks[1:]),
+        adjust_chunks=dict(zip(PLANES, chunks, strict=True)),
+        align_arrays=False,
         meta=np.empty((0, 0, 0, 0), work.dtype),
     )
 
@@ -282,7 +292,7 @@ def _join(reflectance, valid, positions):
     return np.where(valid, reflectance[:, list(positions)], np.float32(np.nan))
 
 
-def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _direct_block(block_id: tuple[int, ...], work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     outer = work.reads(block)
     valid_source, reflectance_source = work.sources
@@ -300,7 +310,7 @@ def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
     return _each_date(work, dates, block, part)
 
 
-def _overlap_block(given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _overlap_block(block_id: tuple[int, ...], given: np.ndarray, work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     outer = work.given(block)
 
