@@ -1,21 +1,33 @@
-"""What all ways have in common: the cube, the networks, the machine. No torch."""
+"""What all ways have in common: the cube, the networks, the folder. No torch."""
 
 import inspect
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from glaciercube.infer.lazy import predict
 from glaciercube.model.card import ModelCard, read_card
 from glaciercube.model.zoo import card_of
 
-HALO = 96
-"""Pixels that a tile is enlarged by where networks are compared on equal tiles."""
+TILE = 512
+"""Side (pixels) of the tiles that runtimes are compared on."""
+
+FCN: Mapping[str, Any] = MappingProxyType({"width": 64, "dilations": (1, 2, 4, 8, 16, 1)})
+"""Of 0.3 million parameters, halo 32."""
+
+NETWORKS = {
+    "unet": "U-Net",
+    "fcn": "FCN",
+    "bundled": "FCN of the package",
+}
+"""Networks of the benchmark, and what they are called in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """The options of one run; travels to the processes as JSON."""
+    """The sizes of one run; travels to the processes as JSON."""
 
     folder: str
     """Of cubes and weights, kept for the next run, and of results."""
@@ -29,12 +41,9 @@ class Setup:
     """Filters of the U-Net at full resolution."""
 
     steps: int = 300
-    """That the U-Net is trained for."""
+    """That the U-Net is trained for; the FCN for a third of them."""
 
-    peer_dates: int = 1
-    """Dates that the peers, and ours beside them, are given."""
-
-    truth: int = 2048
+    corner: int = 2048
     """Rows and columns from the image's corner that go through a network in one pass."""
 
     @property
@@ -47,34 +56,45 @@ class Setup:
         return Path(self.folder) / f"cube-{size}-{self.block}-{dates}.zarr"
 
     @property
-    def corner(self) -> int:
-        """Rows and columns of what is compared with one forward pass."""
-        return min(self.size, self.truth)
-
-    @property
-    def blocks(self) -> int:
-        """Of one date."""
-        return math.ceil(self.size / self.block) ** 2
-
-    @property
     def pixels(self) -> int:
-        """Of all dates."""
-        return self.size**2 * self.dates
+        """Of one date."""
+        return self.size**2
 
-    @property
-    def weights(self) -> Path:
-        """Where the card of the U-Net lies."""
-        return Path(self.folder) / f"unet-{self.width}-{self.steps}.json"
+    def card_path(self, network: str) -> Path:
+        """Return where the card of a network lies that is trained here."""
+        told = f"unet-{self.width}" if network == "unet" else network
+        return Path(self.folder) / f"{told}-{self.steps}.json"
 
-    def card(self, network: str) -> ModelCard:
-        """Return the card of "unet" or "fcn"."""
-        return read_card(self.weights) if network == "unet" else card_of("facies")
+    def calibrated_path(self, network: str) -> Path:
+        """Return where the card of a network lies that has ranges of 8-bit integers."""
+        path = self.card_path(network)
+        return path.with_name(f"{path.stem}-calibrated.json")
+
+    def card(self, network: str, runtime: str = "") -> ModelCard:
+        """Return the card of a network; for "openvino-int8" the one that was calibrated."""
+        if network == "bundled":
+            return card_of("facies")
+        calibrated = self.calibrated_path(network)
+        own = runtime.endswith("int8") and calibrated.exists()
+        return read_card(calibrated if own else self.card_path(network))
 
     def result(self, name: str) -> Path:
         """Return where a process leaves an array."""
         return Path(self.folder) / "results" / f"{name}.npy"
 
+    def told(self) -> str:
+        """Return the sizes in words."""
+        return (
+            f"{self.dates} dates x 10 bands x {self.size} x {self.size} uint16 in Zarr, blocks of "
+            f"{self.block}"
+        )
+
 
 def default_runtime() -> str:
     """Return the runtime that `predict` takes if none is named."""
     return str(inspect.signature(predict).parameters["runtime"].default)
+
+
+def has_option(name: str) -> bool:
+    """Say whether `predict` takes an option."""
+    return name in inspect.signature(predict).parameters

@@ -46,9 +46,9 @@ def empty_cube(path, side, dates):
         return read(path)
 
 
-def written(cube, card, path, **options):
+def written(cube, card, path):
     """Return the tasks that write layers, those that all blocks share apart, and their bytes."""
-    layers = predict(cube, [card], outputs=["facies", "confidence"], **options)
+    layers = predict(cube, [card], outputs=["facies", "confidence"], runtime="torch")
     plan = plan_of(layers[["facies", "confidence"]])
     lattice = blocks.lattice_of(plan, Directory(path), True, lambda block: "0" * 32)
     every = plan.header.layout.all_blocks()
