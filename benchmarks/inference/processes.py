@@ -12,9 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from inference.setup import Setup
-
 from glaciercube.errors import GlacierCubeError
+from inference.setup import Setup
 
 QUIET = {"OMP_WAIT_POLICY": "passive"}
 """Of every process: threads of OpenMP that wait for one another sleep. With the default they spin,

@@ -10,8 +10,6 @@ import dask.array as da
 import numpy as np
 import torch
 import xarray as xr
-from inference.processes import serve
-from inference.setup import Setup
 from odc.geo.geobox import GeoBox
 from safetensors.torch import save_file
 
@@ -27,6 +25,8 @@ from glaciercube.simulate.scene import Scene, render
 from glaciercube.store.writing import write
 from glaciercube.train import loop
 from glaciercube.train.samples import Patches
+from inference.processes import serve
+from inference.setup import Setup
 
 RESOLUTION = 10.0
 SCENES = 48

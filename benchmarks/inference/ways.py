@@ -11,8 +11,6 @@ import numpy as np
 import shapely
 import torch
 import xarray as xr
-from inference.processes import clocked, memory, serve
-from inference.setup import Setup, default_runtime
 
 from glaciercube.cluster.memory import demand_of
 from glaciercube.cluster.workers import local_client
@@ -24,6 +22,8 @@ from glaciercube.model.reference import ModelRef
 from glaciercube.model.registry import network_of
 from glaciercube.store.reading import read
 from glaciercube.store.writing import write
+from inference.processes import clocked, memory, serve
+from inference.setup import Setup, default_runtime
 
 OUTPUTS = ("facies", "confidence")
 

@@ -39,8 +39,7 @@ def layers_of(cube: xr.Dataset, out: Path, *, overwrite: bool = False) -> xr.Dat
         If the cube lacks what the networks need, or their weights are corrupt; nothing is
         written then.
     """
-    cards = [card_of(name) for name in CARDS]
-    check_cards(cards)
+    cards = check_cards([card_of(name) for name in CARDS])
     check_cube(cube, cards)
     out.mkdir(parents=True, exist_ok=True)
     print(api.write(cube, out / "cube.zarr", overwrite=overwrite, progress=True))

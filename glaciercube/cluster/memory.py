@@ -10,6 +10,7 @@ from dask.utils import format_bytes
 from glaciercube import sensors
 from glaciercube.errors import GlacierCubeError
 from glaciercube.infer.checks import halo_of
+from glaciercube.infer.dates import name_of
 from glaciercube.model.card import ModelCard
 from glaciercube.optional import load
 
@@ -32,8 +33,8 @@ BYTES_FLAGS = 48
 """Per pixel of a block: quality, flags and elevation, as they are read and stored."""
 
 BYTES_READ = 16
-"""Per pixel of a block with its halo and band: codes, reflectance (float32), the chosen bands and
-their normalised copy."""
+"""Per pixel of a block with its halo, band and date: codes, reflectance (float32), the chosen
+bands and their normalised copy."""
 
 BYTES_REPORTED = 64
 """Per pixel of a block: planes, layers and their codes."""
@@ -60,6 +61,9 @@ class Demand:
     activations: float
     """Bytes per pixel of the largest network's tensors that live at a time."""
 
+    dates: int = 1
+    """Most dates that are read for one, as networks see several at once."""
+
     def bytes(self, threads: int) -> int:
         """Return the memory (bytes) that a worker with so many threads stays below.
 
@@ -75,16 +79,17 @@ class Demand:
             process + GDAL cache + weights
               + threads x (thread + the larger of
                   ingest:  block^2 x (24 x (bands + 1) + 48)
-                  predict: (block + 2 halo)^2 x (2 x activations + 16 x bands)
+                  predict: (block + 2 halo)^2 x (2 x activations + 16 x bands x dates)
                            + block^2 x 64)
 
         with process 620 MiB, GDAL cache 256 MiB and thread 96 MiB. `activations` is found
         by `model.footprint.activation_bytes`, for the facies network of this package about
-        1 kB per pixel. It holds whatever the extent of a tile and the number of its dates.
+        1 kB per pixel; `dates` is 1 for networks of one date. It holds whatever the extent of
+        a tile and the number of its dates.
         """
         outer = self.block + 2 * self.halo
         ingested = self.block**2 * (BYTES_INGESTED * (self.bands + 1) + BYTES_FLAGS)
-        predicted = outer**2 * (KEPT * self.activations + BYTES_READ * self.bands)
+        predicted = outer**2 * (KEPT * self.activations + BYTES_READ * self.bands * self.dates)
         predicted += self.block**2 * BYTES_REPORTED
         each = THREAD + max(ingested, predicted)
         return int(PROCESS + GDAL_CACHE + self.networks + threads * each)
@@ -147,12 +152,14 @@ def demand_of(options: Mapping[str, Any], cards: Sequence[ModelCard]) -> Demand:
     """
     footprint = load("glaciercube.model.footprint")
     halo, _ = halo_of(None, cards)
+    seen = {name_of(card): card.dates["count"] for card in cards if card.dates}
     return Demand(
         block=int(options["block"]),
         bands=max(len(row.names) for row in sensors.rows_of(options["sensor"])),
         halo=halo,
         networks=sum(footprint.weight_bytes(card) for card in cards),
         activations=max(footprint.activation_bytes(card) for card in cards),
+        dates=1 + sum(count - 1 for count in seen.values()),
     )
 
 

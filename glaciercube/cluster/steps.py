@@ -23,7 +23,7 @@ from glaciercube.acquire import failures
 from glaciercube.acquire.access import plain, require_trusted
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.scenes import load
-from glaciercube.cluster import states
+from glaciercube.cluster import halo_choice, states
 from glaciercube.cluster.plans import Tile
 from glaciercube.cluster.states import STEPS, State
 from glaciercube.cube.seasons import annual
@@ -304,13 +304,15 @@ def _items(job):
 
 
 def layers_of(job: Job) -> xr.Dataset:
-    """Return the layers of a tile, lazily.
+    """Return the layers of a tile, lazily; the first of a run measures its effective halo.
 
     Parameters
     ----------
     job : Job
     """
-    return lazy.predict(read(job.folder / CUBE), job.cards)
+    cube = read(job.folder / CUBE)
+    halo = halo_choice.halo_of_run(job.out, job.tile.name, cube, job.cards)
+    return lazy.predict(cube, job.cards, halo=halo)
 
 
 REMAKE = {"ingest": cube_of, "predict": layers_of}

@@ -1,40 +1,22 @@
 """Some pixels through the networks: NumPy in, NumPy out. No Dask, no xarray, no torch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from glaciercube import schema
+from glaciercube.errors import WeightsError
 from glaciercube.infer import quantized, runtimes, uncertainty
 from glaciercube.infer.blending import blended
 from glaciercube.infer.dihedral import VIEWS, View
+from glaciercube.infer.reads import Read
 from glaciercube.infer.work import PROBABILITY, Work, measured_share, parts_of
-from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import NODATA
 from glaciercube.windows import Window
-
-
-@dataclass(frozen=True)
-class Read:
-    """What was read of one date."""
-
-    values: np.ndarray
-    """(band, y, x), float32: reflectance (1), NaN where not measured."""
-
-    measured: np.ndarray
-    """(y, x), bool."""
-
-    window: Window
-
-    def image(self, part: Window, bands: Sequence[str], card: ModelCard) -> np.ndarray:
-        """Return a part as a network sees it: (channel, y, x), normalised."""
-        inside = part.inside(self.window)
-        chosen = self.values[(list(channels.positions(bands, card)), *inside)]
-        return channels.normalised(chosen, self.measured[inside], card)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,25 +74,13 @@ class Said:
         return np.where(self.codes == NODATA, np.float32(np.nan), share)
 
 
-def predict_block(
-    values: np.ndarray,
-    valid: np.ndarray,
-    outer: Window,
-    wanted: np.ndarray,
-    *,
-    work: Work,
-    target: Window,
-) -> np.ndarray:
+def predict_block(read: Read, wanted: np.ndarray, *, work: Work, target: Window) -> np.ndarray:
     """Return the layers of some pixels.
 
     Parameters
     ----------
-    values : array (band, y, x), float32
-        Reflectance (1) of the window `outer`, bands as `work.bands`; NaN where not measured.
-    valid : array (y, x), bool
-        Of the same window.
-    outer : Window
-        What was read; holds `work.reads(target)`.
+    read : Read
+        Whose window holds `work.reads(target)`.
     wanted : array (y, x), bool
         Pixels of the target that are of interest.
     work : Work
@@ -124,8 +94,7 @@ def predict_block(
         Codes are whole numbers, 255 where nothing was measured or wanted; shares are NaN there,
         or 255 if `work.quantized`. Without any such pixel no network is called.
     """
-    read = Read(values, valid & np.isfinite(values).all(axis=0), outer)
-    reported = read.measured[target.inside(outer)] & wanted
+    reported = read.measured[target.inside(read.window)] & wanted
     planes = work.blank(target.shape)
     if not reported.any():
         return planes
@@ -136,7 +105,7 @@ def predict_block(
         said = [_said(read, reported[inside], work, refs, part) for refs in _ensembles(work.refs)]
         for plane, name in zip(planes, work.planes, strict=True):
             if name == "valid_fraction":
-                share = measured_share(read.measured, part.inside(outer), work.halo)
+                share = measured_share(read.measured, part.inside(read.window), work.halo)
                 quantized.put(plane[inside], np.where(reported[inside], share, np.float32(np.nan)))
             else:
                 quantized.put(plane[inside], _plane(name, said))
@@ -166,28 +135,55 @@ def _plane(name, said):
     return known[name] if name in known else schema.extent_of_facies(known["facies"])
 
 
-def _said(read, reported, work, refs, part):
+def codes_of(
+    read: Read, reported: np.ndarray, work: Work, part: Window, reads: Callable[[View], Window]
+) -> list[np.ndarray]:
+    """Return the class layer of each task, from windows other than the work's own.
+
+    Parameters
+    ----------
+    read : Read
+        Holds all windows.
+    reported : array (y, x), bool
+        Pixels of the part that are of interest and measured.
+    work : Work
+        Whose networks are all exact.
+    part : Window
+        What to report.
+    reads : callable
+        Gives the window of the image that the networks see in a view.
+
+    Returns
+    -------
+    list of array (y, x), uint8
+        Codes, 255 where not reported or obscured.
+    """
+    ensembles = _ensembles(work.refs)
+    return [_said(read, reported, work, refs, part, reads).codes for refs in ensembles]
+
+
+def _said(read, reported, work, refs, part, reads=None):
     """Return what the networks of one task, in all views, say of a part."""
     members = [(ref, view) for ref in refs for view in VIEWS[: work.views]]
     card = refs[0].card
     if len(members) == 1:
-        probability = _probability(read, reported, work, *members[0], part)
+        probability = _probability(read, reported, work, *members[0], part, reads)
         return Said(card=card, measured=reported, probability=probability, spread=None)
     summed = uncertainty.Members(len(card.categories), part.shape)
     for ref, view in members:
-        summed.add(_probability(read, reported, work, ref, view, part))
+        summed.add(_probability(read, reported, work, ref, view, part, reads))
     spread = summed.spread()
     return Said(card=card, measured=reported, probability=spread.probability, spread=spread)
 
 
-def _probability(read, reported, work, ref, view, part):
+def _probability(read, reported, work, ref, view, part, seen=None):
     """Return the probabilities (category, y, x) that one network gives a part in one view."""
     run = runtimes.runtime_of(ref).scores
     if not ref.card.exact:
         blend = work.blend_of(ref)
         reads = blend.reads(part, reported)
         return blended(
-            read.image(reads, work.bands, ref.card),
+            read.image(reads, work, ref.card),
             reported,
             outer=reads,
             block=part,
@@ -195,8 +191,9 @@ def _probability(read, reported, work, ref, view, part):
             predict=_by_windows(run, ref.card, view),
             categories=len(ref.card.categories),
         )
-    reads = view.expand(part, work.halo, work.shape, work.stride)
-    image = view.apply(read.image(reads, work.bands, ref.card))
+    own = view.expand(part, work.halo, work.shape, work.stride)
+    reads = own if seen is None else seen(view)
+    image = view.apply(read.image(reads, work, ref.card))
     inner = view.window(part, work.shape).inside(view.window(reads, work.shape))
     scores = run(np.ascontiguousarray(image[np.newaxis]), inner)
     return view.invert(_softmax(scores, ref.card)[0])
@@ -222,7 +219,14 @@ def _softmax(scores: np.ndarray, card: ModelCard) -> np.ndarray:
     number shows in the last bits.
     """
     scores /= np.float32(card.temperature)
-    scores -= scores.max(axis=1, keepdims=True)
+    highest = scores.max(axis=1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise WeightsError(
+            f"the network of {card.name!r} must give finite scores, found NaN or infinity for "
+            "finite input; its weights or its precision do not fit: take runtime='torch', or "
+            "train again"
+        )
+    scores -= highest
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
     return scores

@@ -4,17 +4,20 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
-from glaciercube.infer.work import PROBABILITY, WINDOW, Work
+from glaciercube.infer import dates, readiness
+from glaciercube.infer.halos import EFFECTIVE, EffectiveHalo, Halo
+from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
-from glaciercube.model.card import ModelCard
-from glaciercube.model.weights import check_weights_file
+from glaciercube.model.card import WINDOW, ModelCard
+
+LARGEST_MERGED = 2**31
+"""Bytes of a block whose bands are brought together; a task makes two or three copies of it."""
 
 SHARED = ("confidence", "valid_fraction")
 """Layers that any network gives."""
@@ -23,14 +26,13 @@ OF_TASK = {"facies": ("facies",), "extent": ("extent", "glacier_probability")}
 """Layers that a network of a task gives by default; "probability" (facies) on request."""
 
 
-def check_cards(cards: Sequence[ModelCard]) -> None:
-    """Raise an error if cards cannot run together, or their weights are corrupt.
-
-    Weights that are not on this machine may be on the one that computes: not an error here.
+def check_cards(cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Return cards that can run together, their networks looked at as `readiness` says.
 
     Raises
     ------
     WeightsError
+        If they cannot, or one of them not at all.
     """
     if not cards:
         raise WeightsError("predict needs one card or more, found none")
@@ -43,8 +45,7 @@ def check_cards(cards: Sequence[ModelCard]) -> None:
                 f"order; {one.name} has {list(one.categories)}, {card.name} has "
                 f"{list(card.categories)}: run predict once for each"
             )
-        if Path(card.weights).is_file():
-            check_weights_file(card.weights, card.sha256)
+    return [readiness.ready(card) for card in cards]
 
 
 def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
@@ -60,7 +61,8 @@ def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
     Warns
     -----
     GlacierCubeWarning
-        If the pixels are smaller or larger than those a network was trained on.
+        If the pixels are smaller or larger than those a network was trained on, or dates lie
+        outside the season of one that sees several.
     """
     schema.check(cube, schema.CUBE, "the cube")
     names = [str(name) for name in cube["band"].values] if "band" in cube.coords else []
@@ -74,6 +76,7 @@ def check_cube(cube: xr.Dataset, cards: Sequence[ModelCard]) -> None:
                 "network"
             )
     _check_resolution(cube, cards)
+    _check_seasons(cube, cards)
 
 
 def outputs_of(
@@ -123,21 +126,62 @@ def planes_of(outputs: Sequence[str], cards: Sequence[ModelCard]) -> tuple[str, 
     return (*planes, *(more if "probability" in outputs else ()))
 
 
-def halo_of(halo: int | None, cards: Sequence[ModelCard]) -> tuple[int, int]:
+def halo_of(halo: Halo, cards: Sequence[ModelCard]) -> tuple[int, int]:
     """Return the halo and the stride of all cards together.
+
+    Parameters
+    ----------
+    halo : int, "effective" or EffectiveHalo, optional
+        Of "effective" the exact halo is returned, as it is not measured yet.
+    cards : sequence of ModelCard
 
     Raises
     ------
     SchemaError
         If a halo is given that is no whole number from 0 on.
+    WeightsError
+        If the effective halo is asked for of networks that are not exact.
     """
     stride = math.lcm(*(card.stride for card in cards))
-    if halo is None:
+    measured = isinstance(halo, str) and halo == EFFECTIVE
+    if measured:
+        _require_exact(cards)
+    if halo is None or measured:
         needed = max(_halo_of(card) for card in cards)
         return -(-needed // stride) * stride, stride
+    if isinstance(halo, EffectiveHalo):
+        return halo.halo, stride
     if isinstance(halo, bool) or not isinstance(halo, int | np.integer) or halo < 0:
-        raise SchemaError(f"halo needs a number of pixels, 0 or more, found {halo!r}")
+        raise SchemaError(
+            f"halo needs a number of pixels, 0 or more, or {EFFECTIVE!r}, found {halo!r}"
+        )
     return int(halo), stride
+
+
+def share_of(disagreement: float) -> float:
+    """Return the share of classes that an effective halo may change.
+
+    Raises
+    ------
+    SchemaError
+        If it is no number between 0 and 1.
+    """
+    found = disagreement
+    if isinstance(found, bool) or not isinstance(found, float | int) or not 0 < found < 1:
+        raise SchemaError(
+            f"disagreement needs a share of the classes above 0 and below 1, such as 1e-4, found "
+            f"{found!r}"
+        )
+    return float(found)
+
+
+def _require_exact(cards):
+    inexact = [card.name for card in cards if not card.exact]
+    if inexact:
+        raise WeightsError(
+            f"halo={EFFECTIVE!r} needs networks that tile exactly, so that there is something to "
+            f"compare with, but {inexact} are blended on windows; leave halo out for them"
+        )
 
 
 def _halo_of(card):
@@ -157,6 +201,34 @@ def views_of(views: int, all_views: int) -> int:
     if views not in (1, all_views):
         raise SchemaError(f"views must be 1 or {all_views}, found {views!r}")
     return int(views)
+
+
+def check_merged(reflectance: xr.DataArray) -> None:
+    """Raise an error if the bands of a cube are chunks whose sum is too large for a task.
+
+    Networks see all bands of a pixel at once, so chunks along band are brought together in the
+    graph; dates are looked at one by one, and may be chunked in any way.
+
+    Parameters
+    ----------
+    reflectance : DataArray (time, band, y, x), lazy or not
+
+    Raises
+    ------
+    SchemaError
+    """
+    if reflectance.chunks is None or len(reflectance.chunksizes["band"]) == 1:
+        return
+    largest = {str(dim): max(sizes) for dim, sizes in reflectance.chunksizes.items()}
+    largest["band"] = reflectance.sizes["band"]
+    size = math.prod(largest.values()) * reflectance.dtype.itemsize
+    if size > LARGEST_MERGED:
+        raise SchemaError(
+            f"all bands of a block are needed at once, and the cube is chunked along band: "
+            f"{largest} together are {size / 2**30:.1f} GiB, more than "
+            f"{LARGEST_MERGED / 2**30:.0f}; load it with chunks of a date and all bands "
+            "(time=1, band=-1), or write the cube and read it again"
+        )
 
 
 def overlap_of(work: Work) -> tuple[tuple[int, int], Work]:
@@ -202,6 +274,22 @@ def _check_resolution(cube, cards):
             warnings.warn(
                 f"{card.name} was trained on pixels of {low:g} to {high:g} m, the cube has "
                 f"{found:.4g} m; the result may be wrong: load the cube at such a resolution",
+                GlacierCubeWarning,
+                stacklevel=4,
+            )
+
+
+def _check_seasons(cube, cards):
+    days = cube["time"].values.astype("datetime64[D]")
+    for card in cards:
+        season = card.dates.get("season")
+        outside = [] if season is None else days[~dates.seasons(days, season)[0]]
+        if len(outside):
+            warnings.warn(
+                f"{card.name} was trained on dates from {season[0]} to {season[1]}, "
+                f"{len(outside)} of {len(days)} dates of the cube lie outside, the first on "
+                f"{outside[0]}: each of them is seen alone and the result may be wrong; leave them "
+                "out with read(path, time=)",
                 GlacierCubeWarning,
                 stacklevel=4,
             )

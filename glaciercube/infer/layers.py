@@ -8,6 +8,7 @@ import dask.array as da
 import xarray as xr
 
 from glaciercube import grid, schema
+from glaciercube.infer.choices import Choice
 from glaciercube.model.card import ModelCard
 
 KEPT = ("sensor", "level", "provenance", "simulated")
@@ -29,6 +30,7 @@ def dataset_of(
     cards: Sequence[ModelCard],
     halo: int,
     *,
+    choices: Sequence[Choice] = (),
     quantized: bool = False,
 ) -> xr.Dataset:
     """Return layers as a georeferenced dataset.
@@ -42,6 +44,8 @@ def dataset_of(
     cards : sequence of ModelCard
     halo : int
         Pixels that were read around each block.
+    choices : sequence of Choice
+        How each network runs; empty if that is measured later.
     quantized : bool
         The arrays of shares hold codes: their attributes say how they are decoded.
     """
@@ -58,7 +62,7 @@ def dataset_of(
         name: xr.Variable(schema.LAYERS[name].dims, array, _attrs(name, cards, arrays))
         for name, array in arrays.items()
     }
-    out = xr.Dataset(variables, coords=coords, attrs=_global_attrs(cube, cards, halo))
+    out = xr.Dataset(variables, coords=coords, attrs=_global_attrs(cube, cards, halo, choices))
     for name in ("valid", "elevation"):
         if name in cube:
             out[name] = cube[name].variable
@@ -84,7 +88,30 @@ def _attrs(name: str, cards: Sequence[ModelCard], arrays: Mapping[str, Any]) -> 
     return attrs | ({"ancillary_variables": " ".join(more)} if more else {})
 
 
-def _global_attrs(cube, cards, halo):
-    named = [{"name": c.name, "version": c.version, "sha256": c.sha256} for c in cards]
+def networks_of(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the attributes of layers say of their networks; empty if they say nothing.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of a dataset; anybody may have changed them.
+    """
+    try:
+        found = json.loads(attrs.get("cards", "[]"))
+    except (TypeError, ValueError):
+        return []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _global_attrs(cube, cards, halo, choices):
+    named: list[dict[str, Any]] = [
+        {"name": card.name, "version": card.version, "sha256": card.sha256}
+        | ({"dates": dict(card.dates)} if card.dates else {})
+        for card in cards
+    ]
+    told = {"runtime": "auto"}
+    if choices:
+        named = [one | choice.record() for one, choice in zip(named, choices, strict=True)]
+        told["runtime"] = ", ".join(dict.fromkeys(choice.runtime for choice in choices))
     kept = {key: cube.attrs[key] for key in KEPT if key in cube.attrs}
-    return {"cards": json.dumps(named), "halo": halo, **kept}
+    return {"cards": json.dumps(named), "halo": halo, **told, **kept}

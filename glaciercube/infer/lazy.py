@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import dask
@@ -13,10 +14,16 @@ from dask.layers import ArrayBlockIdDep
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
-from glaciercube.errors import GlacierCubeError, SchemaError
-from glaciercube.infer import checks, layers, lineage, runtimes
+from glaciercube.errors import SchemaError
+from glaciercube.infer import checks, choices, effective, layers, lineage, neighbours, runtimes
+from glaciercube.infer.choices import Choice
+from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
-from glaciercube.infer.work import PROBABILITY, Work, bounding
+from glaciercube.infer.failures import placed
+from glaciercube.infer.halos import DISAGREEMENT, Halo, of_attrs
+from glaciercube.infer.reads import ChunkReader, StoreReader
+from glaciercube.infer.settling import Later, choice_task, shared_of, with_choices
+from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
 from glaciercube.model.card import ModelCard
 from glaciercube.optional import load
@@ -38,15 +45,16 @@ def predict(  # noqa: PLR0913 - the operator itself
     cards: Sequence[ModelCard],
     *,
     outputs: Sequence[str] | None = None,
-    halo: int | None = None,
+    halo: Halo = None,
+    disagreement: float = DISAGREEMENT,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
     views: Literal[1, 8] = 1,
     region: Region | None = None,
     region_mark: Mapping[str, Any] | None = None,
     quantized: bool = False,
-    runtime: str = "torch",
+    runtime: str | Sequence[Choice] = "auto",
 ) -> xr.Dataset:
-    """Return what networks see in a cube, without computing it.
+    """Return what networks see in a cube, without computing it but for an effective halo.
 
     Parameters
     ----------
@@ -54,15 +62,18 @@ def predict(  # noqa: PLR0913 - the operator itself
         That fits `schema.CUBE`, with the bands of the cards.
     cards : sequence of ModelCard
         Those of one task are an ensemble, whose probabilities are averaged. Their weights are
-        not opened before a block is computed.
+        looked at where they are on this machine; see `infer.readiness`.
     outputs : sequence of str, optional
         Layers to give; by default the class layer of each task, "confidence",
         "valid_fraction" and, of an extent card, "glacier_probability". On request
         "probability" of all facies, "entropy", "mutual_information" of several members, and
         with a region "extent" as the roll-up of facies.
-    halo : int, optional
+    halo : int, "effective" or EffectiveHalo, optional
         Pixels read around each block; the largest halo of the cards by default. A smaller
-        one is faster and shows seams.
+        one is faster and shows seams. "effective": measured at once on a sample of the cube's
+        pixels, which are read and computed for it, see `infer.effective`.
+    disagreement : float
+        Share of classes that an effective halo may change.
     strategy : {"auto", "direct", "overlap"}
         "direct": each block reads its own halo from the store, possible only for what
         `read` gave, untouched. "overlap": neighbours in the graph give it. The numbers are
@@ -77,9 +88,11 @@ def predict(  # noqa: PLR0913 - the operator itself
     quantized : bool
         Give shares as codes of 8 bits with CF attributes, instead of float32: a quarter of
         the memory.
-    runtime : str
-        How the networks run, a name of `runtimes.CHOICES`: "torch" in float32,
-        "torch-bfloat16", "torch-eager", "torch-compile".
+    runtime : str or sequence of Choice
+        How the networks run: a name of `runtimes.CHOICES`, or what was chosen for each card.
+        "auto": the fastest that gives the classes of float32 in 99.9 % of the pixels of some
+        blocks; float32 in small cubes. It is measured when the layers are computed, or once
+        for the store that they are written to. What is not float32 is compared in any case.
 
     Returns
     -------
@@ -93,14 +106,22 @@ def predict(  # noqa: PLR0913 - the operator itself
     Raises
     ------
     SchemaError
-        If the cube lacks a band, is of another level, or has chunks smaller than the halo.
+        If the cube lacks a band, is of another level, or has chunks smaller than the halo or
+        too large when their bands are brought together.
     WeightsError
-        If cards of one task have other categories, or a network cannot run as asked for.
+        If cards of one task have other categories, or a network cannot run as asked for, or
+        the effective halo is asked for of one that is not exact.
+
+    Warns
+    -----
+    GlacierCubeWarning
+        If the cube has too few measured pixels to measure the effective halo.
 
     Notes
     -----
     A pixel is measured where `valid` is True and every band that a card reads is finite;
-    elsewhere the networks see the card's fill, and the layers are nodata. With several tasks
+    elsewhere the networks see the card's fill, and the layers are nodata. A network that sees
+    several dates at once reports a pixel where the date itself was measured. With several tasks
     `confidence` is the lowest of theirs, the entropies are the highest.
 
     Networks that are not exact under tiling see windows on a lattice anchored at the origin of
@@ -109,8 +130,9 @@ def predict(  # noqa: PLR0913 - the operator itself
     The layers carry of what they are made, if it is known of the cube (see `store.lineage`):
     of a cube that `read` gave, the records of the blocks that a block and its halo touch.
     """
-    checks.check_cards(cards)
+    cards = checks.check_cards(cards)
     checks.check_cube(cube, cards)
+    chosen = choices.known(runtime, cards, cube["valid"].size)
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
@@ -118,7 +140,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     names = [str(name) for name in cube["band"].values]
     positions = sorted({at for card in cards for at in channels.positions(names, card)})
     work = Work(
-        refs=tuple(runtimes.ref_for(card, runtime) for card in cards),
+        refs=tuple(runtimes.ref_for(card, runtimes.reference_of(card)) for card in cards),
         bands=tuple(names[at] for at in positions),
         planes=checks.planes_of(wanted, cards),
         halo=reach,
@@ -130,12 +152,25 @@ def predict(  # noqa: PLR0913 - the operator itself
         views=checks.views_of(views, len(VIEWS)),
         region=region,
         quantized=quantized,
+        seen=seen_by(cube["time"].values, cards),
     )
-    stacked, codes = _stacks(cube, reflectance, valid, work, strategy)
+    work, told = effective.settled(work, halo, cube, (reflectance, valid), disagreement)
+    make = partial(
+        predict, cube, cards, outputs=outputs, halo=of_attrs(told) or halo, strategy=strategy,
+        views=views, region=region, region_mark=region_mark, quantized=quantized,
+    )  # fmt: skip
+    work = work if chosen is None else with_choices(work, chosen)
+    stacked, codes, choice = _stacks(cube, reflectance, valid, work, strategy, str(runtime))
     found = _split(stacked, work)
     inside = cube if region is None else cube.assign(valid=_inside(cube["valid"], region))
-    out = layers.dataset_of(found, inside, cards, reach, quantized=quantized)
-    return lineage.traced(out, found, cube, work, ALGORITHM_VERSION, codes, region_mark)
+    out = layers.dataset_of(
+        found, inside, cards, work.halo, choices=work.choices, quantized=quantized
+    ).assign_attrs(told)
+    out = lineage.traced(out, found, cube, work, ALGORITHM_VERSION, region_mark)
+    later = None
+    if isinstance(runtime, str) and (choice is not None or runtime == choices.AUTO):
+        later = Later(make, cards, runtime, work.choices or choice)
+    return lineage.with_makings(out, found, work, codes, later)
 
 
 def _dask_arrays(cube):
@@ -171,15 +206,20 @@ def _sources(cube, strategy):
     return None
 
 
-def _stacks(cube, reflectance, valid, work, strategy):
-    """Return the planes (time, plane, y, x) in memory, and as the codes that a store keeps."""
+def _stacks(cube, reflectance, valid, work, strategy, runtime):
+    """Return the planes (time, plane, y, x) in memory, and as the codes that a store keeps.
+
+    And the task that chooses the runtime; None if that is settled.
+    """
     sources = _sources(cube, strategy)
     if sources is not None:
         work = replace(work, **sources)
-        token = _token("direct", reflectance, valid, work)
-        return _both(lambda one: _mapped(_direct_block, token, one), work)
+        token = _token("direct", reflectance, valid, work, runtime)
+        choice = None if work.choices else choice_task(work, runtime, token, None)
+        return *_both(partial(_mapped, _direct_block), token, work, choice), choice
+    checks.check_merged(cube["reflectance"])
     depths, work = checks.overlap_of(work)
-    token = _token("overlap", reflectance, valid, work)
+    token = _token("overlap", reflectance, valid, work, runtime)
     joined = da.map_blocks(
         _join,
         reflectance,
@@ -192,22 +232,26 @@ def _stacks(cube, reflectance, valid, work, strategy):
     )
     depth = {0: 0, 1: 0, 2: depths[0], 3: depths[1]}
     wide = da.overlap.overlap(joined, depth=depth, boundary="none", allow_rechunk=False)
-    return _both(lambda one: _mapped(_overlap_block, token, one, wide), work)
+    choice = None if work.choices else choice_task(work, runtime, token, joined)
+    mapped = neighbours.mapped if work.seen else _mapped
+    return *_both(partial(mapped, _overlap_block), token, work, choice, wide), choice
 
 
-def _both(make, work):
-    codes = make(replace(work, quantized=True))
-    return (codes if work.quantized else make(work)), codes
+def _both(make, token, work, choice, *arrays):
+    """Return the planes as they were asked for, and as codes."""
+    coded, named = replace(work, quantized=True), f"{token}-codes"
+    codes = make(named, coded, shared_of(coded, choice, named), *arrays)
+    if work.quantized:
+        return codes, codes
+    return make(token, work, shared_of(work, choice, token), *arrays), codes
 
 
-def _mapped(function, token, work, *arrays):
+def _mapped(function, token, work, shared, *arrays):
     """Return the stacked planes (time, plane, y, x): one task for each block.
 
     What all blocks share is one key of the graph, so that a task holds no more than its
     number and that key.
     """
-    token = f"{token}-codes" if work.quantized else token
-    shared = dask.delayed(work, name=f"work-{token}", traverse=False)
     chunks = (work.chunks[0], (len(work.planes),), *work.chunks[1:])
     given: list[Any] = [ArrayBlockIdDep(chunks), PLANES]
     for array in arrays:
@@ -225,11 +269,11 @@ def _mapped(function, token, work, *arrays):
     )
 
 
-def _token(strategy, reflectance, valid, work):
+def _token(strategy, reflectance, valid, work, runtime):
     return tokenize(
         ALGORITHM_VERSION, strategy, reflectance.name, valid.name, work.refs, work.bands,
         work.positions, work.planes, work.halo, work.stride, work.chunks, work.offset, work.views,
-        work.region,
+        work.region, () if work.choices else runtime, *([work.seen] if work.seen else []),
     )  # fmt: skip
 
 
@@ -294,44 +338,17 @@ def _join(reflectance, valid, positions):
 
 def _direct_block(block_id: tuple[int, ...], work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
-    outer = work.reads(block)
-    valid_source, reflectance_source = work.sources
-
-    def part(date, wanted):
-        valid = valid_source.load(date, outer)
-        found = valid[block.inside(outer)] & wanted
-        if not found.any():
-            return None
-        target = bounding(found, block)
-        reads = work.reads(target)
-        values = reflectance_source.load(date, reads)[list(work.positions)]
-        return target, values, valid[reads.inside(outer)], reads
-
-    return _each_date(work, dates, block, part)
+    return _each_date(work, dates, block, StoreReader(work, block))
 
 
-def _overlap_block(block_id: tuple[int, ...], given: np.ndarray, work: Work) -> np.ndarray:
+def _overlap_block(block_id: tuple[int, ...], *given: np.ndarray, work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
-    outer = work.given(block)
-
-    def part(date, wanted):
-        values = given[date - dates.start]
-        measured = np.isfinite(values).all(axis=0)
-        found = measured[block.inside(outer)] & wanted
-        if not found.any():
-            return None
-        target = bounding(found, block)
-        inside = work.reads(target).inside(outer)
-        return target, values[(slice(None), *inside)], measured[inside], work.reads(target)
-
-    return _each_date(work, dates, block, part)
+    known = neighbours.by_date(given, work, block_id[0])
+    return _each_date(work, dates, block, ChunkReader(work, block, known))
 
 
-def _each_date(work, dates, block, part):
-    """Return the planes (time, plane, y, x) of a block, what is not wanted or measured blank.
-
-    `part` gives of a date what is to be reported, what was read for it, and the values.
-    """
+def _each_date(work, dates, block, reader):
+    """Return the planes (time, plane, y, x) of a block, what is not wanted or measured blank."""
     predict_block = load("glaciercube.infer.block").predict_block
     out = np.stack([work.blank(block.shape)] * len(dates))
     if work.region is not None and not work.region.touches(block):
@@ -339,20 +356,16 @@ def _each_date(work, dates, block, part):
     wanted = np.ones(block.shape, bool) if work.region is None else work.region.inside(block)
     for planes, date in zip(out, dates, strict=True):
         try:
-            found = part(date, wanted) if wanted.any() else None
+            found = reader.target(date, wanted) if wanted.any() else None
             if found is not None:
-                target, *read = found
+                target, read = found
                 inside = target.inside(block)
                 planes[(slice(None), *inside)] = predict_block(
-                    *read, wanted[inside], work=work, target=target
+                    read, wanted[inside], work=work, target=target
                 )
         except Exception as error:
-            place = (
-                f"infer.predict failed on time {work.times[date]}, y {block.y0}-{block.y1}, "
-                f"x {block.x0}-{block.x1}: {error}"
-            )
-            kind: Any = type(error) if isinstance(error, GlacierCubeError) else GlacierCubeError
-            raise kind(place) from error
+            rows, columns = (block.y0, block.y1), (block.x0, block.x1)
+            raise placed(error, work.times[date], rows, columns) from error
     return out
 
 

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from glaciercube import schema
+from glaciercube.infer.halos import EffectiveHalo, Halo
 from glaciercube.model import zoo
 from glaciercube.model.card import ModelCard
-from glaciercube.model.reference import ref_of
+from glaciercube.model.reference import IN_MEMORY, ref_of
 from glaciercube.model.weights import check_weights_file
 from glaciercube.store import ledger
 from glaciercube.store.lineage import lineage_of
@@ -40,7 +42,8 @@ def card_of_record(record: Mapping[str, Any]) -> ModelCard:
     Parameters
     ----------
     record : mapping
-        As `card_record` makes it. A network that comes with the package is found there.
+        As `card_record` makes it. A network that comes with the package is found there; one in
+        memory is only in the process that made it, which `predict` looks at.
 
     Raises
     ------
@@ -53,7 +56,8 @@ def card_of_record(record: Mapping[str, Any]) -> ModelCard:
     card = ModelCard(**fields)
     if card.name in zoo.names() and (bundled := zoo.card_of(card.name)).sha256 == card.sha256:
         return bundled
-    check_weights_file(card.weights, card.sha256)
+    if Path(card.weights).name != IN_MEMORY:
+        check_weights_file(card.weights, card.sha256)
     return card
 
 
@@ -104,7 +108,7 @@ def predict_record(
     cube: Mapping[str, Any],
     cards: Sequence[ModelCard],
     outputs: Sequence[str] | None,
-    halo: int | None,
+    halo: Halo,
     strategy: str,
 ) -> dict[str, Any]:
     """Return how layers can be predicted again, as JSON.
@@ -114,15 +118,32 @@ def predict_record(
     cube : mapping
         How the cube can be had again.
     cards : sequence of ModelCard
-    outputs, halo, strategy
+    outputs, strategy
         As given to `predict`.
+    halo : int or EffectiveHalo, optional
+        As given to `predict`, or as it was measured.
     """
+    measured = {"measured_halo": halo.as_json()} if isinstance(halo, EffectiveHalo) else {}
+    pixels = halo.halo if isinstance(halo, EffectiveHalo) else halo
     return {
         "verb": "predict",
         "version": VERSION,
         "cube": dict(cube),
         "cards": [card_record(card) for card in cards],
         "outputs": None if outputs is None else list(outputs),
-        "halo": None if halo is None else int(halo),
+        "halo": None if pixels is None else int(pixels),
         "strategy": strategy,
+        **measured,
     }
+
+
+def halo_of_record(recipe: Mapping[str, Any]) -> int | EffectiveHalo | None:
+    """Return the halo of a recipe; nothing is measured again.
+
+    Parameters
+    ----------
+    recipe : mapping
+        As `predict_record` makes it.
+    """
+    measured = recipe.get("measured_halo")
+    return recipe["halo"] if measured is None else EffectiveHalo(**measured)

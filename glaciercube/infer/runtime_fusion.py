@@ -104,7 +104,7 @@ def probe_image(card: ModelCard) -> torch.Tensor:
     """
     generator = torch.Generator().manual_seed(0)
     side = card.window or -(-SIDE // card.stride) * card.stride
-    return torch.rand(1, len(card.bands), side, side, generator=generator)
+    return torch.rand(1, card.channels, side, side, generator=generator)
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
@@ -20,16 +21,23 @@ CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "torch-eager": ("torch-eager", "float32"),
         "torch-bfloat16": ("torch", "bfloat16"),
         "torch-compile": ("torch-compile", "float32"),
+        "openvino": ("openvino", "float32"),
+        "openvino-bfloat16": ("openvino", "bfloat16"),
+        "openvino-int8": ("openvino", "int8"),
+        "onnx": ("onnx", "float32"),
     }
 )
 """Runtime and precision of each way by its name. "torch" keeps channels last and has batch
 normalisation within the convolutions; "torch-eager" is the network as it was written, which every
-other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build."""
+other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build;
+"openvino-int8" takes a card that was calibrated; "onnx" is for networks that come as such."""
 
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
     "torch-eager": "glaciercube.infer.runtime_torch",
     "torch-compile": "glaciercube.infer.runtime_torch",
+    "openvino": "glaciercube.infer.runtime_openvino",
+    "onnx": "glaciercube.infer.runtime_onnx",
 }
 
 
@@ -40,7 +48,7 @@ class Runtime(Protocol):
     """As in `CHOICES`: "torch", "torch-eager"."""
 
     precision: str
-    """Of the arithmetic: "float32" or "bfloat16"."""
+    """Of the arithmetic: "float32", "bfloat16" or "int8"."""
 
     def scores(self, images: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
         """Return the scores before the softmax.
@@ -63,6 +71,9 @@ class Runtime(Protocol):
             If the network's output has not the size of its input.
         """
 
+
+ONNX = "onnx"
+"""Architecture of a card whose weights are a whole network in ONNX."""
 
 _runtimes: dict[tuple[str, ...], Runtime] = {}
 _lock = Lock()
@@ -103,6 +114,13 @@ def runtime_of(ref: ModelRef, device: str = "") -> Runtime:
         return _runtimes[key]
 
 
+def drop(ref: ModelRef) -> None:
+    """Drop the loaded network of a reference, if there is one, and with it its memory."""
+    with _lock:
+        for key in [key for key in _runtimes if key[:-1] == ref.key]:
+            del _runtimes[key]
+
+
 def forget() -> None:
     """Drop all loaded networks of this process, and with them their memory."""
     with _lock:
@@ -131,6 +149,11 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     ('torch', 'bfloat16', 'torch-bfloat16')
     """
     require_choice(choice)
+    if (choice == "onnx") != (card.architecture == ONNX):
+        raise WeightsError(
+            f"{card.name} is {card.architecture!r}, so it runs in {reference_of(card)!r} or "
+            f"'auto', found runtime {choice!r}; networks that come as ONNX run in 'onnx' only"
+        )
     runtime, precision = CHOICES[choice]
     return replace(ref_of(card), runtime=runtime, precision=precision)
 
@@ -151,15 +174,49 @@ def choice_of(ref: ModelRef) -> str:
     )
 
 
-def require_choice(choice: str) -> None:
+def require_choice(choice: str, more: tuple[str, ...] = ()) -> None:
     """Raise an error if there is no way of this name.
+
+    Parameters
+    ----------
+    choice : str
+    more : tuple of str
+        What else is understood where the error is shown.
 
     Raises
     ------
     WeightsError
     """
     if choice not in CHOICES:
-        raise WeightsError(f"runtime needs one of {list(CHOICES)}, found {choice!r}")
+        raise WeightsError(f"runtime needs one of {[*more, *CHOICES]}, found {choice!r}")
+
+
+def reference_of(card: ModelCard) -> str:
+    """Return the name of the way in float32 that other ways of a network are compared with."""
+    return "onnx" if card.architecture == ONNX else "torch"
+
+
+def candidates(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of the ways that a network can run here and that are worth measuring.
+
+    Parameters
+    ----------
+    card : ModelCard
+
+    Returns
+    -------
+    tuple of str
+        The one in float32 that others are compared with comes first.
+    """
+    if card.architecture == ONNX:
+        return ("onnx",)
+    torch = load("glaciercube.infer.runtime_torch")
+    place = torch.device()
+    found = ["torch", "torch-bfloat16"] if torch.has_bfloat16(place) else ["torch"]
+    if place != "cpu" or find_spec("openvino") is None:
+        return tuple(found)
+    found += ["openvino", "openvino-bfloat16"] if len(found) > 1 else ["openvino"]
+    return (*found, *(["openvino-int8"] if card.quantized else []))
 
 
 def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...]) -> None:

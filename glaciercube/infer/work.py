@@ -1,15 +1,19 @@
 """What every block of one prediction shares, and what each block reads. No Dask, no torch."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
 from glaciercube.cover.regions import Region
 from glaciercube.errors import SchemaError
-from glaciercube.infer import dihedral, quantized
+from glaciercube.infer import dates, dihedral, quantized
 from glaciercube.infer.blending import Blend
+from glaciercube.infer.choices import Choice
+from glaciercube.model.card import WINDOW, ModelCard
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import TASKS
 from glaciercube.store.reading import Source
@@ -17,9 +21,6 @@ from glaciercube.windows import Window, expand, hull
 
 PROBABILITY = "probability/"
 """Prefix of the planes that hold the probability of one facies each."""
-
-WINDOW = 256
-"""Side of the windows (pixels) of a network that is not exact and whose card names none."""
 
 TILE = 256
 """Side of the parts (pixels) that a block is cut into where only few of them are wanted."""
@@ -60,8 +61,14 @@ class Work:
     quantized: bool = False
     """Whether shares are given as codes of 8 bits."""
 
+    choices: tuple[Choice, ...] = ()
+    """How the networks run; empty as long as that is not measured."""
+
     region: Region | None = None
     """What is of interest; the rest of the cube is nodata and costs nothing."""
+
+    seen: dates.Seen = field(default_factory=dict)
+    """Which dates of the cube are seen with each, of cards that declare `dates`."""
 
     depth: int | None = None
     """Pixels around a block that its neighbours give; None if each block reads for itself."""
@@ -101,6 +108,30 @@ class Work:
         )
         return range(start, stop), Window(y0, y1, x0, x1)
 
+    def seen_with(self, date: int, card: ModelCard) -> tuple[int, ...]:
+        """Return the dates that a network sees with a date, and -1 for those it lacks."""
+        return self.seen[dates.name_of(card)][date] if card.dates else (date,)
+
+    def others_of(self, date: int) -> list[int]:
+        """Return the dates beside it that any network sees with a date, in the cube's order."""
+        every = {other for each in self.seen.values() for other in each[date]}
+        return sorted(every - {date, dates.PADDED})
+
+    def time_chunks(self, number: int) -> list[int]:
+        """Return which chunks along time hold what is seen with the dates of one of them."""
+        own = self.dates_in(number)
+        others = {other for date in own for other in self.others_of(date)}
+        return sorted({number, *(bisect_right(self._stops, other) for other in others)})
+
+    def dates_in(self, number: int) -> range:
+        """Return the dates of a chunk along time."""
+        stop = self._stops[number]
+        return range(stop - self.chunks[0][number], stop)
+
+    @cached_property
+    def _stops(self):
+        return list(accumulate(self.chunks[0]))
+
     def given(self, block: Window) -> Window:
         """Return what the neighbours of a block give it, with the block."""
         return expand(block, self.depth or 0, self.shape)
@@ -130,7 +161,7 @@ class Work:
             step=max(1, size // 2),
             shape=self.shape,
             offset=self.offset,
-            fill=ref.card.fill,
+            fill=_beyond(ref.card),
         )
 
     def blank(self, shape: tuple[int, int]) -> np.ndarray:
@@ -158,6 +189,13 @@ class Work:
         if self.valid is None or self.reflectance is None:
             raise SchemaError("a block reads a store by the direct strategy only, it has no source")
         return self.valid, self.reflectance
+
+
+def _beyond(card):
+    """Return what a network sees beyond the image, of each channel: no date was measured there."""
+    if not card.dates or not card.dates["mask"]:
+        return card.fill
+    return (*(card.fill,) * len(card.bands), 0.0) * card.dates["count"]
 
 
 def bounding(mask: np.ndarray, block: Window) -> Window:

@@ -6,6 +6,7 @@ A card is a JSON file beside its weights (safetensors); `mlm` says how it is wri
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from glaciercube import schema
 from glaciercube.errors import WeightsError
-from glaciercube.model import mlm
+from glaciercube.model import dates, mlm
 from glaciercube.model.weights import check_weights_file, refuse_pickle
 
 OBSCURED = "obscured"
@@ -21,6 +22,11 @@ OBSCURED = "obscured"
 
 LEVELS = ("surface", "top-of-atmosphere")
 """What a card's `radiometry` and a cube's `level` may say."""
+
+WINDOW = 256
+"""Side of the windows (pixels) of a network that is not exact and whose card names none."""
+
+_FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +39,11 @@ class ModelCard:
     """Which class layer it gives."""
 
     architecture: str
-    """Name in `networks.NETWORKS`."""
+    """Name in `networks.NETWORKS`, or what builds a network of another package:
+    "package.module:build"; see `factories`."""
 
     arguments: Mapping[str, Any]
-    """Of the architecture, plain JSON values."""
+    """Of the architecture, plain JSON values; all that a network of another package is given."""
 
     weights: str
     """Absolute path of the safetensors file; the card names it relative to itself."""
@@ -72,6 +79,15 @@ class ModelCard:
     window: int = 0
     """Side (pixels) of the windows that a network which is not exact was trained on; 0 if it
     takes any size."""
+
+    dates: Mapping[str, Any] = field(default_factory=dict)
+    """Dates that the network sees at once; empty if one. {"count": how many, "anchor": "centred"
+    (as many before the date as after it; default), "past" or "nearest", "season": its first and
+    last day ["07-01", "09-30"], "days": how far away they may be at most, "mask": whether each
+    has a channel of its own that is 1 where it was measured and 0 elsewhere (default)}. A network
+    sees dates of one season and year only, none but the date itself outside the season. Its
+    channels are those of the first date, then those of the second, ascending in time; a date that
+    is not there is `fill`, its mask 0. See `infer.dates.seen`."""
 
     inspection: Mapping[str, Any] = field(default_factory=dict)
     """What `inspector.inspect` found, as recorded by `Inspection.record`; empty if it did not
@@ -111,12 +127,32 @@ class ModelCard:
         problems = [*_type_problems(self)]
         if not problems:
             object.__setattr__(self, "weights", str(Path(self.weights).absolute()))
-            for key in ("arguments", "training", "metrics", "inspection", "quantized"):
+            for key in ("arguments", "dates", "training", "metrics", "inspection", "quantized"):
                 object.__setattr__(self, key, _plain(self, key))
+            object.__setattr__(self, "dates", dates.declared(self.dates))
             checks = (_size_problems, _name_problems, _number_problems, _inspection_problems)
-            problems = [line for check in (*checks, _quantized_problems) for line in check(self)]
+            more = (_quantized_problems, _date_problems)
+            problems = [line for check in (*checks, *more) for line in check(self)]
         if problems:
             raise WeightsError(f"the card {self.name!r} is not usable:\n  " + "\n  ".join(problems))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the network's input: bands and masks of all dates it sees."""
+        return dates.channels(self.dates, len(self.bands))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether its network is of another package: "package.module:build"."""
+        return ":" in self.architecture
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that the sides of its network's images are multiples of, as was inspected.
+
+        1 for a network that takes any size; others get images that are continued with zeros.
+        """
+        return int(self.inspection.get("multiple") or 1)
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -201,6 +237,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "exact": bool,
     "fill": (int, float),
     "window": int,
+    "dates": Mapping,
     "inspection": Mapping,
     "quantized": Mapping,
     "radiometry": tuple,
@@ -245,6 +282,11 @@ def _size_problems(card):
 
 
 def _name_problems(card):
+    if card.foreign and not _FACTORY.fullmatch(card.architecture):
+        yield (
+            "'architecture' of another package must be 'package.module:build', the name of what "
+            f"can be imported, not a path; found {card.architecture!r}"
+        )
     if card.task not in schema.TASKS:
         yield f"'task' must be one of {sorted(schema.TASKS)}, found {card.task!r}"
         return
@@ -292,7 +334,7 @@ def _inspection_problems(card):
     if not found.get("exact", True):
         yield f"'exact' must be False, the inspection found {found.get('reasons')}"
         return
-    halo, stride = found.get("halo") or 0, found.get("stride") or 1
+    halo, stride = found.get("halo") or 0, math.lcm(found.get("stride") or 1, card.multiple)
     if card.halo < halo:
         yield f"'halo' must be {halo} or more as the inspection found, found {card.halo}"
     if card.stride < 1 or card.stride % stride:
@@ -314,6 +356,10 @@ def _quantized_problems(card):
         yield f"'quantized' needs an 'agreement' from 0 to 1, found {agreement!r}"
     if not isinstance(pixels, int) or pixels < 1:
         yield f"'quantized' needs the number of 'pixels' of the agreement, found {pixels!r}"
+
+
+def _date_problems(card):
+    return dates.problems(card.dates) if card.dates else ()
 
 
 def _is_hash(text):

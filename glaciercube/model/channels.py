@@ -20,7 +20,8 @@ def positions(names: Sequence[str], card: ModelCard) -> tuple[int, ...]:
     Raises
     ------
     SchemaError
-        That lists the bands that are missing, and what the cube has.
+        That lists the bands that are missing, and what the cube has; or if a band is there
+        twice, or would be taken for two of the card.
     """
     have = [str(name) for name in names]
     found = [_first(band, have) for band in card.bands]
@@ -32,7 +33,28 @@ def positions(names: Sequence[str], card: ModelCard) -> tuple[int, ...]:
             f"{card.name} needs the bands {_readable(card)}, the cube lacks {missing}; it has "
             f"{have}; load it with these bands or take another network"
         )
-    return tuple(at for at in found if at is not None)
+    places = tuple(at for at in found if at is not None)
+    _require_clear(places, have, card)
+    return places
+
+
+def _require_clear(places, have, card):
+    """Raise an error if it is not clear which band of a cube is which of a card."""
+    twice = sorted({have[at] for at in places if have.count(have[at]) > 1})
+    if twice:
+        raise SchemaError(
+            f"{card.name} needs each of its bands once, the cube has {twice} more than once: "
+            f"{have}; drop or rename those that are not meant"
+        )
+    wanted: dict[int, set[str]] = {}
+    for band, at in zip(card.bands, places, strict=True):
+        wanted.setdefault(at, set()).add(band.replace("|", " or "))
+    shared = {have[at]: sorted(bands) for at, bands in wanted.items() if len(bands) > 1}
+    if shared:
+        raise SchemaError(
+            f"{card.name} needs other bands for each of its channels, of the cube it would take "
+            f"{shared} alike; it has {have}; load it with these bands or take another network"
+        )
 
 
 def stack(

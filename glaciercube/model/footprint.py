@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from glaciercube.model import networks
 from glaciercube.model.card import ModelCard
+from glaciercube.model.padding import padded
 
 SIDE = 256
 """Pixels of the image that is traced; far more than a network's own bookkeeping."""
@@ -72,8 +73,8 @@ def activation_bytes(card: ModelCard) -> float:
     >>> 4 * 32 < activation_bytes(card_of("facies")) < 4 * 32 * 16
     True
     """
-    network = networks.build(card).to("meta").eval()
-    image = torch.empty((1, len(card.bands), SIDE, SIDE), device="meta")
+    network = padded(networks.build(card), card.multiple).to("meta").eval()
+    image = torch.empty((1, card.channels, SIDE, SIDE), device="meta")
     live = _Live()
     with torch.no_grad(), live:
         network(image)

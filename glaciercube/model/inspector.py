@@ -140,32 +140,6 @@ def inspect(network: nn.Module, channels: int, window: int = 0) -> Inspection:
     return Inspection(**values | {"halo": None, "receptive_field": None})
 
 
-def require_eval(network: nn.Module) -> None:
-    """Raise an error if a network is not in evaluation mode.
-
-    Parameters
-    ----------
-    network : Module
-
-    Raises
-    ------
-    WeightsError
-        If it, or a layer that acts otherwise while training, is in training mode.
-    """
-    active = [
-        named(name, layer, line)
-        for name, layer in network.named_modules()
-        if layer.training
-        for line in mode_lines(layer)
-    ]
-    if network.training or active:
-        more = f": {active[:3]}" if active else ""
-        raise WeightsError(
-            f"the network must be in evaluation mode, found {type(network).__name__} in training "
-            f"mode{more}; call network.eval() first"
-        )
-
-
 def receptive_field(network: nn.Module, channels: int) -> int:
     """Return how far away an input pixel still changes a result.
 

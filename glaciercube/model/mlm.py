@@ -10,9 +10,10 @@ from typing import Any
 from glaciercube import schema
 from glaciercube.errors import WeightsError
 
-LAYOUT = 2
-"""Newest version of how a card is written; a newer one is refused. A card is written as 1 where
-an older version of this package reads it rightly: layout 2 has `fill` and `window`."""
+LAYOUT = 3
+"""Newest version of how a card is written; a newer one is refused. A card is written as an older
+one where older versions of this package read it rightly: layout 2 has `fill` and `window`, layout
+3 has `dates`."""
 
 NODATA_RULE = "normalised-zero"
 """Input that was not measured becomes the training mean; the output there is nodata."""
@@ -63,6 +64,7 @@ _WAYS: dict[str, tuple[str | int, ...]] = {
 _OPTIONAL: dict[str, tuple[str | int, ...]] = {
     "fill": ("properties", "glaciercube:fill"),
     "window": ("properties", "glaciercube:window"),
+    "dates": ("properties", "glaciercube:dates"),
     "inspection": ("properties", "glaciercube:inspection"),
     "quantized": ("properties", "glaciercube:quantized"),
 }
@@ -182,7 +184,7 @@ def _input(card):
     return {
         "name": "reflectance",
         "bands": [{"name": band.split("|")[0]} for band in card.bands],
-        "input": _tensor(len(card.bands), "bands"),
+        "input": _tensor(card.channels, "channel" if card.dates else "bands"),
         "value_scaling": [
             {"type": "z-score", "mean": mean, "stddev": std}
             for mean, std in zip(card.mean, card.std, strict=True)
@@ -218,7 +220,7 @@ def _own(card):
     alternates = {band.split("|")[0]: band.split("|")[1:] for band in card.bands if "|" in band}
     more = {name: getattr(card, name) for name in _OPTIONAL}
     return {
-        "glaciercube:layout": LAYOUT if card.fill or card.window else 1,
+        "glaciercube:layout": LAYOUT if card.dates else 2 if card.fill or card.window else 1,
         "glaciercube:task": card.task,
         "glaciercube:halo": card.halo,
         "glaciercube:stride": card.stride,

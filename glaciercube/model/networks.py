@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from glaciercube.errors import WeightsError
+from glaciercube.model import factories
 from glaciercube.model.card import ModelCard
 from glaciercube.model.fcn import FCN
 from glaciercube.model.unet import ResUNet, UNet
@@ -23,7 +24,8 @@ def build(card: ModelCard) -> nn.Module:
     Parameters
     ----------
     card : ModelCard
-        Its `arguments` are passed on; the numbers of bands and categories follow from it.
+        Its `arguments` are passed on; the numbers of channels and categories follow from it. A
+        network of another package gets its arguments alone; see `factories`.
 
     Raises
     ------
@@ -34,12 +36,15 @@ def build(card: ModelCard) -> nn.Module:
     -----
     The caller's random state is left as it was.
     """
+    if card.foreign:
+        return factories.build(card)
     if card.architecture not in NETWORKS:
         raise WeightsError(
             f"the card {card.name!r} needs the architecture {card.architecture!r}; this version "
-            f"of glaciercube has {sorted(NETWORKS)}"
+            f"of glaciercube has {sorted(NETWORKS)}; a network of another package is named "
+            "'package.module:build'"
         )
-    sizes = {"bands": len(card.bands), "categories": len(card.categories)}
+    sizes = {"bands": card.channels, "categories": len(card.categories)}
     arguments = sizes | dict(card.arguments)
     if arguments != arguments | sizes:
         raise WeightsError(

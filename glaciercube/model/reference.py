@@ -27,10 +27,14 @@ class ModelRef:
 
     @property
     def weights_key(self) -> tuple[str, ...]:
-        """What makes loaded weights other ones: their hash, the architecture, its arguments."""
+        """What makes loaded weights other ones: their hash, the architecture, its arguments.
+
+        And what the sides of its images are multiples of, where that is more than 1.
+        """
         arguments = json.dumps(self.card.arguments, sort_keys=True)
-        sizes = f"{len(self.card.bands)}-{len(self.card.categories)}"
-        return (self.card.sha256, self.card.architecture, arguments, sizes)
+        sizes = f"{self.card.channels}-{len(self.card.categories)}"
+        sides = (str(self.card.multiple),) if self.card.multiple > 1 else ()
+        return (self.card.sha256, self.card.architecture, arguments, sizes, *sides)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -49,8 +53,12 @@ class ModelRef:
         """Return what the results depend on, without opening the weights."""
         card = self.card
         numbers = (card.mean, card.std, card.temperature, card.fill)
-        return ("glaciercube.ModelRef", self.key, card.task, card.bands, card.categories, numbers)
+        known = ("glaciercube.ModelRef", self.key, card.task, card.bands, card.categories, numbers)
+        return (*known, json.dumps(card.dates, sort_keys=True)) if card.dates else known
 
+
+_FOUND = ("exact", "halo", "stride", "multiple")
+"""Of an inspection, what the card's own words are held to."""
 
 HASHES = ("sha256", "sha256_bin")
 """Of the two files of a calibrated network, in the card's `quantized`."""
@@ -65,5 +73,6 @@ def ref_of(card: ModelCard, runtime: str = "torch", precision: str = "float32") 
     runtime, precision : str
         How it runs; `infer.runtimes.ref_for` takes a choice by name.
     """
-    lean = replace(card, training={}, metrics={}, limits=(), unlabelled=())
+    found = {name: card.inspection[name] for name in _FOUND if name in card.inspection}
+    lean = replace(card, training={}, metrics={}, limits=(), unlabelled=(), inspection=found)
     return ModelRef(lean, runtime, precision)

@@ -1,6 +1,6 @@
 """One copy of each network per process, whatever the number of threads and tasks."""
 
-import hashlib
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +8,22 @@ from threading import Lock
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 
 from glaciercube.errors import WeightsError
-from glaciercube.model import networks, zoo
+from glaciercube.model import networks
 from glaciercube.model.card import ModelCard
+from glaciercube.model.identity import sha256_of_network
+from glaciercube.model.inspection_probe import copied
+from glaciercube.model.padding import padded
 from glaciercube.model.reference import IN_MEMORY, ModelRef, ref_of
-from glaciercube.model.weights import check_weights_file, refuse_pickle
+from glaciercube.model.tensors import not_whole, require_finite
+from glaciercube.model.weights import check_weights_file
+from glaciercube.model.zoo import place_of
 
 _networks: dict[tuple[str, ...], nn.Module] = {}
-_held: dict[tuple[str, ...], nn.Module] = {}
+_held: dict[str, nn.Module] = {}
 _lock = Lock()
 
 
@@ -77,34 +82,54 @@ def hold(network: nn.Module, card: ModelCard) -> ModelCard:
     Parameters
     ----------
     network : Module
-        (n, channels, y, x) to (n, categories, y, x), in evaluation mode. A copy is kept.
+        (n, channels, y, x) to (n, categories, y, x), in evaluation mode. A copy is kept, on
+        the CPU and in float32.
     card : ModelCard
         What it needs and gives; its weights, architecture and arguments are not looked at.
 
     Returns
     -------
     ModelCard
-        With the hash of the network's tensors. Other processes do not have the network: they
-        raise an error that says so.
+        With the hash of the network. Other processes do not have it: they raise an error that
+        says so.
 
     Raises
     ------
     WeightsError
-        If the network is in training mode, or holds NaN.
+        If the network is in training mode, cannot be copied, or holds NaN.
     """
-    require_eval(network)
-    tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
-    _require_finite(tensors, f"of the network {type(network).__name__}")
+    require_ready(network)
     held = replace(
         card,
         weights=IN_MEMORY,
-        sha256=_hash(tensors),
+        sha256=sha256_of_network(network),
         architecture=f"{type(network).__module__}.{type(network).__qualname__}",
         arguments={},
         quantized={},
     )
-    _held[ref_of(held).weights_key] = deepcopy(network).requires_grad_(False)
+    _held[held.sha256] = copied(network).to("cpu", torch.float32).requires_grad_(False)
     return held
+
+
+def is_held(card: ModelCard) -> bool:
+    """Return whether a card's network has no file and is kept in this process."""
+    return card.sha256 in _held
+
+
+def require_ready(network: nn.Module) -> None:
+    """Raise an error if a network is in training mode, or holds NaN or infinity.
+
+    Parameters
+    ----------
+    network : Module
+
+    Raises
+    ------
+    WeightsError
+        That names the layers, or the tensors.
+    """
+    require_eval(network)
+    _require_finite(network.state_dict(), f"of the network {type(network).__name__}")
 
 
 def require_eval(network: nn.Module) -> None:
@@ -145,10 +170,7 @@ def load_weights(card: ModelCard) -> dict[str, torch.Tensor]:
     try:
         tensors = load_file(place)
     except SafetensorError as error:
-        raise WeightsError(
-            f"weights must be a whole safetensors file, found {str(place)!r}: {error}; "
-            "download or save it again"
-        ) from error
+        raise not_whole(place, error) from error
     _require_finite(tensors, repr(str(place)))
     return tensors
 
@@ -158,22 +180,13 @@ _CHANGING = nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd
 
 
 def _require_finite(tensors, what):
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise WeightsError(
-            f"the weights {what} must be finite, but {broken} hold NaN or infinity: "
-            "training diverged; train again with a smaller learning rate"
-        )
-
-
-def _hash(tensors):
-    ordered = {name: tensor.cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    return hashlib.sha256(save(ordered)).hexdigest()
+    broken = (name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
+    require_finite(broken, what)
 
 
 def _load(ref):
-    if ref.weights_key in _held:
-        return deepcopy(_held[ref.weights_key])
+    if is_held(ref.card):
+        return padded(deepcopy(_held[ref.card.sha256]), ref.card.multiple)
     if Path(ref.card.weights).name == IN_MEMORY:
         raise WeightsError(
             f"the network of {ref.card.name!r} lives in the memory of the process that made it, "
@@ -182,19 +195,35 @@ def _load(ref):
         )
     network = networks.build(ref.card)
     tensors = load_weights(ref.card)
-    _require_same_tensors(ref.card, network.state_dict(), tensors)
+    require_fit(ref.card, network, {name: tuple(one.shape) for name, one in tensors.items()})
     network.load_state_dict(tensors)
-    needed = getattr(network, "halo", 0)
-    if ref.card.exact and ref.card.halo < needed:
+    return padded(network.eval().requires_grad_(False), ref.card.multiple)
+
+
+def require_fit(card: ModelCard, network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise an error if a card, the network that it builds, and weights are not of one another.
+
+    Parameters
+    ----------
+    card : ModelCard
+    network : Module
+    shapes : mapping
+        Of the tensors of the weights, by name.
+
+    Raises
+    ------
+    WeightsError
+    """
+    _require_same_tensors(card, network.state_dict(), shapes)
+    needed = 0 if card.foreign else getattr(network, "halo", 0)
+    if card.exact and card.halo < needed:
         raise WeightsError(
-            f"the card {ref.card.name!r} states a halo of {ref.card.halo}, its network needs "
+            f"the card {card.name!r} states a halo of {card.halo}, its network needs "
             f"{needed} pixels; tiles would show seams: write the card with halo={needed}"
         )
-    return network.eval().requires_grad_(False)
 
 
-def _require_same_tensors(card, needed, found):
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+def _require_same_tensors(card, needed, shapes):
     problems = [f"missing {name!r}" for name in needed if name not in shapes]
     problems += [f"unexpected {name!r}" for name in shapes if name not in needed]
     problems += [
@@ -210,30 +239,3 @@ def _require_same_tensors(card, needed, found):
             + "\n  ".join(problems[:12])
             + more
         )
-
-
-def place_of(card: ModelCard, name: str = "") -> Path:
-    """Return where the weights of a card, or a file beside them, lie here.
-
-    Parameters
-    ----------
-    card : ModelCard
-    name : str
-        Of a file beside the weights; the weights themselves by default.
-
-    Returns
-    -------
-    Path
-        A worker may have the package in another folder; the file need not exist.
-
-    Raises
-    ------
-    WeightsError
-        If opening the file would run code from it.
-    """
-    place = Path(card.weights)
-    if name:
-        place = place.with_name(name)
-    refuse_pickle(place, "weights")
-    bundled = zoo.BUNDLED / place.name
-    return bundled if not place.is_file() and bundled.is_file() else place

@@ -21,12 +21,37 @@ def check_weights_file(path: str | Path, sha256: str) -> None:
     """
     place = Path(path)
     refuse_pickle(place, "weights")
+    require_file(place)
+    refuse_other_hash(place, sha256, sha256_of(place))
+
+
+def require_file(place: Path) -> None:
+    """Raise an error if a card's weights file is missing.
+
+    Raises
+    ------
+    WeightsError
+    """
     if not place.is_file():
         raise WeightsError(
             f"the card needs its weights at {str(place)!r}, but there is no such file; "
             "put the safetensors file back beside the card"
         )
-    found = sha256_of(place)
+
+
+def refuse_other_hash(place: Path, sha256: str, found: str) -> None:
+    """Raise an error if a weights file has another hash than its card says.
+
+    Parameters
+    ----------
+    place : Path
+    sha256, found : str
+        Of the card and of the file, hexadecimal.
+
+    Raises
+    ------
+    WeightsError
+    """
     if found != sha256:
         raise WeightsError(
             f"the weights {str(place)!r} need sha256 {sha256}, found {found}: the file is "

@@ -19,6 +19,7 @@ from glaciercube.store.ledger import Header
 from glaciercube.store.lineage import fingerprint
 from glaciercube.store.places import Place, place_of
 from glaciercube.store.planning import Plan, content_differences, differences, plan_of
+from glaciercube.store.settling import settled
 from glaciercube.store.writing import (
     State,
     WriteReport,
@@ -71,8 +72,8 @@ def append(
     rewritten: an append that is cut off leaves the store as it was, or with whole dates more.
     """
     started = perf_counter()
-    given = plan_of(dataset)
     place = place_of(path)
+    given = plan_of(settled(dataset, place))
     _require_growable(given)
     if not place.exists() or (ledger.exists(place) and not dates.is_made(place)):
         template.create(given, place, growing=True)

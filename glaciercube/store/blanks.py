@@ -34,8 +34,8 @@ def untouched(plan: Plan, blocks: Iterable[Block]) -> list[Block]:
 def _touched(plan, layout, block):
     window = layout.window(block)
     for stored in layout.of(block.time is not None):
-        lineage = plan.lineages.get(stored.name)
-        if lineage is None or lineage.touches is None or lineage.touches(window):
+        making = plan.makings.get(stored.name)
+        if making is None or making.touches is None or making.touches(window):
             return True
     return False
 

@@ -159,8 +159,8 @@ def _feeds(plan, variables):
     given: list[tuple[da.Array, tuple[str, ...]]] = []
     stacks: dict[str, int] = {}
     for stored in variables:
-        lineage = plan.lineages.get(stored.name)
-        planes = None if lineage is None else lineage.planes
+        making = plan.makings.get(stored.name)
+        planes = None if making is None else making.planes
         if planes is None:
             feeds.append((len(given), None))
             given.append((_lazy(plan.dataset[stored.name], plan.header.layout), stored.dims))

@@ -1,6 +1,6 @@
 """Of what a lazy array is made: what holds for a whole store, and what each block read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,20 +31,6 @@ class Inputs(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Planes:
-    """Where a variable lies in an array that holds several, of which one task gives each block.
-
-    A store writes all variables of such an array in the task that gives it.
-    """
-
-    stack: da.Array
-    """(time, plane, y, x): the codes that a store keeps, whole numbers exact in its type."""
-
-    numbers: tuple[int, ...]
-    """Planes of the variable, in the order of its bands or categories."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
     """Of what one array is made."""
@@ -62,12 +48,6 @@ class Lineage:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """How to make the dataset again, as JSON: {"verb": "predict", ...}; empty if there is no way.
     Holds no secret."""
-
-    planes: Planes | None = None
-    """Where the array's codes are computed together with others; None if they are not."""
-
-    touches: Callable[[Window], bool] | None = None
-    """Whether a block may hold a value, known without computing it; None if any may."""
 
 
 def with_lineage(array: xr.DataArray, lineage: Lineage) -> xr.DataArray:

@@ -18,6 +18,7 @@ from glaciercube.errors import SchemaError
 from glaciercube.store.layout import ALGORITHM_VERSION, BLOCK, Block, stored_variable
 from glaciercube.store.ledger import Header, is_name
 from glaciercube.store.lineage import Lineage, fingerprint, lineage_of
+from glaciercube.store.making import Making, making_of
 
 KINDS = "biuf"
 """Kinds of data type that a store holds: bool, integers and floats."""
@@ -36,6 +37,9 @@ class Plan:
 
     lineages: Mapping[str, Lineage]
     """Of what variables are made, where it is known."""
+
+    makings: Mapping[str, Making]
+    """How variables are best computed, where it is known."""
 
     content: Mapping[str, str]
     """Names of the arrays of the other variables."""
@@ -122,7 +126,7 @@ def plan_of(dataset: xr.Dataset) -> Plan:
     ]
     if problems:
         raise SchemaError("the dataset cannot be stored:\n  " + "\n  ".join(problems))
-    lineages = _lineages(dataset)
+    lineages = _known(dataset, lineage_of)
     content = {
         str(name): _content(variable)
         for name, variable in dataset.data_vars.items()
@@ -137,13 +141,15 @@ def plan_of(dataset: xr.Dataset) -> Plan:
         geobox=geobox,
         header=header,
         lineages=lineages,
+        makings=_known(dataset, making_of),
         content=content,
     )
 
 
-def _lineages(dataset):
-    found = {str(name): lineage_of(variable) for name, variable in dataset.data_vars.items()}
-    return {name: lineage for name, lineage in found.items() if lineage is not None}
+def _known(dataset, what):
+    """Return what is known of variables, by their names."""
+    found = {str(name): what(variable) for name, variable in dataset.data_vars.items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _content(variable):

@@ -23,6 +23,7 @@ from glaciercube.store.ledger import Header
 from glaciercube.store.places import Place, place_of
 from glaciercube.store.planning import content_differences, differences, plan_of
 from glaciercube.store.reading import open_template
+from glaciercube.store.settling import settled
 from glaciercube.store.writing import State, report_of, require_complete
 
 SOUND, MISSING = "", "missing"
@@ -192,7 +193,7 @@ def _candidates(recipes, remake, place, header):
 
 def _agreeing(dataset, place, header):
     """Return how many blocks of a store have the inputs of which a dataset would make them."""
-    plan = plan_of(dataset).at(header)
+    plan = plan_of(settled(dataset, place)).at(header)
     blocks = [
         block
         for block in header.layout.all_blocks()
@@ -221,7 +222,7 @@ def mend(dataset: xr.Dataset, place: Place) -> int:
         If blocks failed again, after all others are done.
     """
     started = perf_counter()
-    plan = plan_of(dataset)
+    plan = plan_of(settled(dataset, place))
     header = _header_to_mend(plan, place)
     plan = plan.at(header)
     claims.clear(place)

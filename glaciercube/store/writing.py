@@ -24,6 +24,7 @@ from glaciercube.store.planning import (
     plan_of,
     time_differences,
 )
+from glaciercube.store.settling import settled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +151,8 @@ def write(
     directory whose name ends in `.new`; it may be deleted.
     """
     started = perf_counter()
-    plan = plan_of(dataset)
     target = place_of(path)
+    plan = plan_of(settled(dataset, None if overwrite else target))
     place = _place(plan, target, overwrite)
     found = _header(plan, place, target)
     _require_same(found, plan, target)
@@ -330,7 +331,7 @@ def require_complete(
     """
     if not failures:
         return
-    lines = [f"{where}: {cause}" for where, cause in report.failed[:10]]
+    lines = [_line(where, cause) for where, cause in report.failed[:10]]
     if len(report.failed) > 10:
         lines.append(f"and {len(report.failed) - 10} more")
     sentence = (
@@ -339,6 +340,12 @@ def require_complete(
         + "\nthe others are written; write again to compute the missing ones"
     )
     raise IncompleteWriteError(sentence, report) from list(failures.values())[-1]
+
+
+def _line(where, cause):
+    """Return where a block lies and why it failed, the place once if the cause has it already."""
+    rows_and_columns = where.split(", ")[-2:]
+    return cause if all(part in cause for part in rows_and_columns) else f"{where}: {cause}"
 
 
 def warn_of_clipped(report: WriteReport, plan: Plan) -> None:

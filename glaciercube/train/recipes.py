@@ -1,6 +1,5 @@
 """The bundled networks, from spectra to weights and card: one call each."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from glaciercube.errors import WeightsError
+from glaciercube.model.authoring import save_weights
 from glaciercube.model.card import ModelCard, write_card
 from glaciercube.model.fcn import FCN
-from glaciercube.model.weights import sha256_of
+from glaciercube.model.inspector import inspect
 from glaciercube.train import evaluation, loop, spectra
 from glaciercube.train.augmentation import Augmentation
 from glaciercube.train.samples import Patches, cached, make_patches
@@ -160,10 +159,7 @@ def train_bundled(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
-    draft = weights.with_name(f".{weights.name}.{os.getpid()}")
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, draft)
-    draft.chmod(0o644)
-    draft.replace(weights)
+    sha256 = save_weights(network, weights)
     card = ModelCard(
         name=name,
         version=VERSION,
@@ -171,12 +167,13 @@ def train_bundled(
         architecture="fcn",
         arguments=arguments,
         weights=str(weights.absolute()),
-        sha256=sha256_of(weights),
+        sha256=sha256,
         bands=CARD_BANDS,
         mean=(0.0,) * len(BANDS),
         std=(1.0,) * len(BANDS),
         categories=recipe.categories,
         halo=network.halo,
+        inspection=inspect(network.eval(), len(BANDS)).record(),
         radiometry=("surface", "top-of-atmosphere"),
         temperature=temperature,
         resolution_m=(10.0, 30.0),

@@ -2,9 +2,11 @@
 
 import os
 import resource
+from dataclasses import replace
 
 import distributed
 import pytest
+from cards import make_card
 
 from cluster.dask_processes import scheduler, workers
 from cluster.made import DATES, archive_of, plan_of
@@ -23,6 +25,19 @@ def test_the_formula_adds_threads_to_what_a_process_has():
     outer = 1024 + 30
     each = memory.THREAD + outer**2 * (2 * 1072 + 16 * 10) + 1024**2 * 64
     assert DEMAND.bytes(3) == pytest.approx(process + 3 * each)
+
+
+def test_dates_that_a_network_sees_at_once_are_held_together():
+    more = replace(DEMAND, dates=5).bytes(1) - DEMAND.bytes(1)
+    assert more == pytest.approx((1024 + 30) ** 2 * 16 * 10 * 4)
+
+
+def test_the_dates_of_several_networks_are_added(tmp_path):
+    three, five = {"count": 3}, {"count": 5, "anchor": "past"}
+    cards = [make_card(tmp_path, n, dates=dates) for n, dates in enumerate((three, five, three))]
+    options = {"block": 48, "sensor": "sentinel-2-l2a"}
+    assert demand_of(options, cards).dates == 1 + 2 + 4
+    assert demand_of(options, [make_card(tmp_path, 9)]).dates == 1
 
 
 def test_a_small_network_leaves_the_reading_to_count():

@@ -443,7 +443,7 @@ def test_an_unexpected_error_in_a_block_says_where_too(lazy_cube, card, monkeypa
     monkeypatch.setattr(runtimes, "runtime_of", broken)
     at_noon = lazy_cube.assign_coords(time=lazy_cube["time"] + np.timedelta64(12, "h"))
     out = predict(at_noon, [card])["facies"]
-    where = "time 2022-08-05T12:00:00, y 64-96, x 0-40: no room for 3 GB"
+    where = "time 2022-08-05T12:00:00, y 64-96, x 0-40: MemoryError: no room for 3 GB"
     with pytest.raises(GlacierCubeError, match=where) as caught:
         out[1:2, 64:, :40].compute(scheduler="synchronous")
     assert isinstance(caught.value.__cause__, MemoryError)

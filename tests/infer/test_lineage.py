@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from cards import make_card
+from conftest import make_cube
 from dask.base import tokenize
 
 from glaciercube.errors import StoreError
 from glaciercube.infer import lazy, lineage
 from glaciercube.infer.lazy import predict
 from glaciercube.store import ledger
+from glaciercube.store.appending import append
 from glaciercube.store.inputs import StoreInputs
 from glaciercube.store.lineage import Lineage, fingerprint, lineage_of, with_lineage
 from glaciercube.store.places import place_of
@@ -262,3 +264,142 @@ def test_inputs_of_one_array_are_asked_once(cube, card):
     found.refresh()
     found.of(cube["time"].values[0], Window(0, 32, 0, 40))
     assert asked == ["refresh", Window(0, 35, 0, 43)]
+
+
+# --- networks that see several dates
+
+
+FIVE = ("2021-07-02", "2021-08-01", "2021-08-11", "2022-07-20", "2022-08-05")
+SUMMER = {"count": 3, "season": ["06-01", "09-30"]}
+
+
+@pytest.fixture
+def years(geobox):
+    """Return a cube of three dates of one season and two of the next."""
+    return make_cube(geobox, FIVE)
+
+
+@pytest.fixture
+def summer(tmp_path):
+    return make_card(tmp_path, seed=4, dates=SUMMER)
+
+
+def pending(layers, before):
+    """Return which dates have other fingerprints than before, by label."""
+    after = {time: inputs_of_date(layers, time) for time in layers["time"].values}
+    return {str(time)[:10] for time, told in after.items() if before.get(time) != told}
+
+
+def inputs_of_date(layers, time):
+    return lineage_of(layers["facies"]).inputs.of(time, Window(0, 32, 0, 40))
+
+
+@pytest.mark.parametrize(("time", "expected"), [(0, {0, 1}), (1, {0, 1, 2}), (4, {3, 4})])
+def test_a_changed_date_changes_the_blocks_that_see_it(years, summer, tmp_path, time, expected):
+    path = tmp_path / "years.zarr"
+    write(made(years), path)
+    before = told_of(predict(read(path), [summer]))
+    write(made(edited(years, 70, 60, time)), path)
+    found = changes(before, told_of(predict(read(path), [summer])))
+    around = {(2, 1), (1, 1), (2, 0), (1, 0)}  # a block and those whose halo touches it
+    assert found == {(number, *place) for number in expected for place in around}
+
+
+def test_the_lineage_of_a_cube_passes_through_with_the_dates_seen(years, summer):
+    before = predict(made(years), [summer])
+    after = predict(made(edited(years, 20, 20, time=2)), [summer])
+    assert changes(told_of(before), told_of(after)) == {(1, 0, 0), (2, 0, 0)}
+
+
+def test_both_strategies_tell_the_same_of_several_dates(years, summer, tmp_path):
+    write(made(years), tmp_path / "years.zarr")
+    cube = read(tmp_path / "years.zarr")
+    direct, overlap = (predict(cube, [summer], strategy=name) for name in ("direct", "overlap"))
+    assert isinstance(lineage_of(direct["facies"]).inputs, lineage.SeenInputs)
+    assert told_of(direct) == told_of(overlap)
+
+
+ADDED = {
+    "at the end": ("2022-08-30", {"2022-08-05", "2022-08-30"}),
+    "between": ("2021-08-05", {"2021-08-01", "2021-08-11", "2021-08-05"}),
+    "another year": ("2023-08-01", {"2023-08-01"}),
+}
+
+
+@pytest.mark.parametrize(("day", "expected"), ADDED.values(), ids=ADDED)
+def test_an_added_date_is_computed_with_those_that_now_see_it(
+    years, summer, geobox, tmp_path, day, expected, forwards
+):
+    path, layers = tmp_path / "years.zarr", tmp_path / "layers.zarr"
+    write(made(years), path)
+    write(predict(read(path), [summer]), layers)
+    append(made(make_cube(geobox, (day,), seed=1)).drop_vars("elevation"), path)
+    del forwards[:]
+    grown = predict(read(path), [summer])
+    append(grown, layers)
+    report = write(grown, layers)
+    assert report.changed == 6 * (len(expected) - 1)
+    assert len(forwards) == 6 * len(expected)
+    write(grown, tmp_path / "fresh.zarr")
+    xr.testing.assert_equal(read(layers).compute(), read(tmp_path / "fresh.zarr").compute())
+    old = {str(time)[:10] for time in years["time"].values}
+    assert expected - old == {day}
+
+
+def test_exactly_the_dates_whose_window_changed_have_another_fingerprint(
+    years, summer, geobox, tmp_path
+):
+    path = tmp_path / "years.zarr"
+    write(made(years), path)
+    layers = predict(read(path), [summer])
+    before = {time: inputs_of_date(layers, time) for time in layers["time"].values}
+    append(made(make_cube(geobox, ("2021-08-05",), seed=1)).drop_vars("elevation"), path)
+    grown = predict(read(path), [summer])
+    assert pending(grown, before) == {"2021-08-01", "2021-08-05", "2021-08-11"}
+
+
+def test_a_date_in_another_place_is_another_input(years, summer, tmp_path):
+    """Padding in place of a date tells, not only which dates are read."""
+    write(made(years), tmp_path / "years.zarr")
+    cube = read(tmp_path / "years.zarr", time=slice("2021-08-01", "2021-08-11"))
+    past = replace(summer, dates={"count": 3, "anchor": "past"})
+    nearest = replace(summer, dates={"count": 3, "anchor": "nearest"})
+    found = {
+        inputs_of_date(predict(cube, [card]), cube["time"].values[1])
+        for card in (summer, past, nearest)
+    }
+    assert len(found) == 3
+
+
+def test_declared_dates_are_a_parameter(years, summer, tmp_path):
+    write(made(years), tmp_path / "years.zarr")
+    cube, layers = read(tmp_path / "years.zarr"), tmp_path / "layers.zarr"
+    write(predict(cube, [summer]), layers)
+    (network,) = lineage_of(predict(cube, [summer])["facies"]).parameters["networks"]
+    assert network["dates"] == dict(summer.dates)
+    with pytest.raises(StoreError, match=r"holds a different cube(?s:.)*'days': 10"):
+        write(predict(cube, [replace(summer, dates=SUMMER | {"days": 10})]), layers)
+
+
+def test_each_date_is_asked_once_for_all_that_see_it(years, summer):
+    asked = []
+
+    class Counting(Content):
+        def of(self, time, window):
+            asked.append(time)
+            return super().of(time, window)
+
+    cube, inputs = years.chunk(CHUNKS), Counting(years)
+    told = {
+        name: with_lineage(
+            cube[name], Lineage(name=cube[name].data.name, parameters={}, inputs=inputs)
+        )
+        for name in ("reflectance", "valid")
+    }
+    found = lineage_of(predict(cube.assign(told), [summer])["facies"]).inputs
+    for time in years["time"].values:
+        found.of(time, Window(0, 32, 0, 40))
+    assert len(asked) == len(FIVE)
+    found.refresh()
+    found.of(years["time"].values[0], Window(0, 32, 0, 40))
+    assert len(asked) == len(FIVE) + 2

@@ -248,6 +248,16 @@ def test_writing_is_one_small_task_per_block(stored, card, extent_card, tmp_path
     assert max(sizes) < 4096
 
 
+def test_layers_of_a_cube_of_unknown_origin_are_written_from_one_pass(
+    cube, card, tmp_path, forwards
+):
+    layers = predict(cube.chunk(time=1, band=-1, y=34, x=40), [card], outputs=LAYERS)
+    assert not plan_of(layers).lineages
+    write(layers, tmp_path / "layers.zarr")
+    assert len(forwards) == 3 * 3 * 2
+    require_same(read(tmp_path / "layers.zarr").compute(), layers.compute(), atol=0.0021)
+
+
 def test_codes_written_are_those_of_the_values(stored, card, tmp_path):
     layers = predict(stored, [card], outputs=LAYERS)
     write(layers, tmp_path / "fused.zarr")
@@ -282,5 +292,5 @@ def test_another_runtime_is_another_store(stored, card, tmp_path):
 
 
 def test_a_runtime_has_a_known_name(stored, card):
-    with pytest.raises(WeightsError, match=r"one of \['torch', .* found 'fast'"):
+    with pytest.raises(WeightsError, match=r"one of \['auto', 'torch', .* found 'fast'"):
         predict(stored, [card], runtime="fast")

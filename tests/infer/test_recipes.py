@@ -11,6 +11,7 @@ import xarray as xr
 from cards import make_card
 
 from glaciercube.errors import StoreError, WeightsError
+from glaciercube.infer.readiness import ready
 from glaciercube.infer.recipes import (
     card_of_record,
     card_record,
@@ -18,7 +19,8 @@ from glaciercube.infer.recipes import (
     predict_record,
     read_again,
 )
-from glaciercube.model import zoo
+from glaciercube.model import registry, zoo
+from glaciercube.model.fcn import FCN
 from glaciercube.model.reference import ref_of
 from glaciercube.store.lineage import Lineage, with_lineage
 from glaciercube.store.reading import read
@@ -51,6 +53,12 @@ def test_weights_that_are_gone_or_other_ones_are_named(card, tmp_path):
     Path(card.weights).unlink()
     with pytest.raises(WeightsError, match=r"needs its weights at '.*\.safetensors', but there is"):
         card_of_record(record)
+
+
+def test_a_network_in_memory_comes_back_in_its_process(card):
+    held = registry.hold(FCN(bands=4, categories=5, width=4, dilations=(1,)).eval(), card)
+    back = card_of_record(through_json(card_record(held)))
+    assert ready(replace(back, inspection={})).sha256 == held.sha256
 
 
 def test_a_record_of_a_card_needs_no_weights(card):

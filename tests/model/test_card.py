@@ -191,6 +191,14 @@ def test_what_does_not_fit_is_named(weights, changes, match):
         ModelCard(**fields | changes)
 
 
+def test_sides_of_some_pixels_are_the_stride(weights):
+    found = {"exact": True, "halo": 3, "stride": 2, "multiple": 4}
+    fields = fields_of(weights, inspection=found, halo=4)
+    assert ModelCard(**fields | {"stride": 8}).multiple == 4
+    with pytest.raises(WeightsError, match="'stride' must be a multiple of 4 as the inspection"):
+        ModelCard(**fields | {"stride": 2})
+
+
 def test_all_problems_are_listed_at_once(weights):
     with pytest.raises(WeightsError) as caught:
         ModelCard(**fields_of(weights, halo=-1, radiometry=("raw",), temperature=-2.0))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cards import make_card
@@ -27,6 +29,22 @@ def test_bands_are_found_by_name_with_alternates(card):
 def test_missing_bands_are_listed(card):
     with pytest.raises(SchemaError, match=r"lacks \['nir or nir08', 'swir16'\]; it has \['green'"):
         positions(["green", "red"], card)
+
+
+def test_a_band_that_is_there_twice_is_refused(card):
+    twice = ["green", "red", "nir", "swir16", "red"]
+    with pytest.raises(SchemaError, match=r"each of its bands once, the cube has \['red'\] more"):
+        positions(twice, card)
+    assert positions(["blue", *NAMES, "blue"], card) == (5, 4, 3, 1)
+
+
+def test_one_band_is_not_taken_for_two(card):
+    both = replace(card, bands=("nir08", "red", "nir|nir08", "swir16"))
+    assert positions(["red", "nir", "nir08", "swir16"], both) == (2, 0, 1, 3)
+    with pytest.raises(SchemaError, match=r"take \{'nir08': \['nir or nir08', 'nir08'\]\} alike"):
+        positions(["red", "nir08", "swir16"], both)
+    gray = replace(card, bands=("red", "red", "red", "swir16"))
+    assert positions(["red", "swir16"], gray) == (0, 0, 0, 1)
 
 
 def test_channels_are_normalised_in_the_cards_order(card, reflectance):

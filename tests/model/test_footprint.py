@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import guests
 import pytest
 import torch
 from cards import make_card
@@ -65,3 +66,10 @@ def test_wider_networks_need_more_and_no_weights_are_opened(tmp_path):
 
 def test_the_bundled_networks_are_as_the_docs_say():
     assert 900 < activation_bytes(card_of("facies")) < 1200
+
+
+def test_a_network_of_another_package_of_some_sizes_is_counted(card):
+    found = {"exact": True, "halo": 0, "stride": 48, "multiple": 48}
+    more = {"architecture": "guests:build", "arguments": guests.ARGUMENTS}
+    guest = replace(card, halo=48, stride=48, inspection=found, **more)
+    assert 4 * 8 < activation_bytes(guest) < 4 * 64

@@ -6,7 +6,8 @@ from cards import make_card
 
 from glaciercube.errors import WeightsError
 from glaciercube.model.fcn import FCN
-from glaciercube.model.networks import build
+from glaciercube.model.inspector import inspect
+from glaciercube.model.networks import NETWORKS, build
 from glaciercube.model.unet import ResUNet, UNet
 
 
@@ -27,6 +28,25 @@ def test_a_card_may_have_a_unet(card, name, kind):
     network = build(replace(card, architecture=name, arguments={"width": 4, "depth": 2}))
     assert isinstance(network, kind)
     assert (network.stride, network.halo) == (4, 24)
+
+
+SMALL = {
+    "fcn": [{"width": 4}, {"width": 4, "dilations": [1, 3], "spectral": True}, {"dilations": []}],
+    "unet": [{"width": 4}, {"width": 4, "depth": 2, "nearest": True}],
+    "resunet": [{"width": 4}, {"width": 4, "depth": 1}],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [(name, one) for name in NETWORKS for one in SMALL[name]]
+)
+def test_an_inspection_finds_what_a_network_says_of_itself(card, name, arguments):
+    network = build(replace(card, architecture=name, arguments=arguments)).eval()
+    found = inspect(network, len(card.bands))
+    assert found.exact
+    assert found.halo == found.analytic_halo == found.measured_halo == network.halo
+    assert found.stride == getattr(network, "stride", 1)
+    assert found.multiple == 1
 
 
 def test_building_leaves_the_random_state_alone(card):

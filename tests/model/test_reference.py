@@ -35,6 +35,19 @@ def test_tokens_follow_what_results_depend_on(card):
     assert len(tokens | {token}) == len(changes) + 1
 
 
+def test_an_inspection_travels_as_far_as_the_card_is_held_to_it(card):
+    found = {"exact": True, "halo": 3, "stride": 1, "multiple": 1, "notes": ["long"] * 500}
+    ref = ref_of(replace(card, inspection=found))
+    assert ref.card.inspection == {"exact": True, "halo": 3, "stride": 1, "multiple": 1}
+    assert ref.key == ref_of(card).key
+
+
+def test_a_network_whose_images_are_continued_is_another(card):
+    found = {"exact": True, "halo": 3, "stride": 1, "multiple": 4}
+    wide = replace(card, stride=4, halo=4)
+    assert tokenize(ref_of(replace(wide, inspection=found))) != tokenize(ref_of(wide))
+
+
 def test_the_order_of_arguments_does_not_matter(card):
     turned = replace(card, arguments=dict(reversed(card.arguments.items())))
     assert ref_of(turned).key == ref_of(card).key

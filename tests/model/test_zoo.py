@@ -6,6 +6,7 @@ from cards import make_card
 
 from glaciercube.errors import WeightsError
 from glaciercube.model import zoo
+from glaciercube.model.fcn import FCN
 from glaciercube.model.registry import network_of
 from glaciercube.model.zoo import card_of, names
 
@@ -45,6 +46,13 @@ def test_an_unknown_name_lists_the_bundled(bundled):
         WeightsError, match=r"no network 'unet' .* there are \['extent', 'facies'\]"
     ):
         card_of("unet")
+
+
+@pytest.mark.parametrize("model", [FCN(4, 5, width=4), {"weights": 1}, None])
+def test_something_else_is_told_by_its_kind(model):
+    name = type(model).__name__
+    with pytest.raises(WeightsError, match=f"found {name}; for a network in memory, make its card"):
+        card_of(model)
 
 
 def test_a_path_without_a_card_is_named(bundled, tmp_path):

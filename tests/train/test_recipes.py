@@ -39,6 +39,7 @@ def test_a_recipe_writes_weights_and_a_card_that_fit(tiny, name, tmp_path):
     assert read == card
     network = network_of(read)
     assert network.halo == read.halo == sum(recipes.RECIPES[name].dilations)
+    assert (read.inspection["halo"], read.inspection["exact"]) == (read.halo, True)
     scores = loop.scores_of(network, np.zeros((1, 6, 40, 40), np.float32))
     assert scores.shape == (1, len(read.categories), 40, 40)
     assert read.training["steps"] == 3
