@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from dask.layers import ArrayBlockIdDep
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
@@ -32,6 +33,9 @@ from glaciercube.windows import Window, edges, lattice_offset
 
 ALGORITHM_VERSION = 2
 """Raised whenever the same cube and cards would give other numbers."""
+
+PLANES = ("time", "plane", "y", "x")
+"""Dimensions of what the networks give."""
 
 
 def predict(  # noqa: PLR0913 - the operator itself
@@ -236,13 +240,19 @@ def _mapped(function, token, work, shared, *arrays):
     What all blocks share is one key of the graph, so that a task holds no more than its
     number and that key.
     """
-    return da.map_blocks(
+    chunks = (work.chunks[0], (len(work.planes),), *work.chunks[1:])
+    given: list[Any] = [ArrayBlockIdDep(chunks), PLANES]
+    for array in arrays:
+        given += [array, PLANES]
+    return da.blockwise(  # `map_blocks` would give each task three arguments more
         function,
-        *arrays,
+        PLANES,
+        *given,
         work=shared,
         name=f"predict-{token}",
         dtype=work.dtype,
-        chunks=(work.chunks[0], (len(work.planes),), *work.chunks[1:]),
+        adjust_chunks=dict(zip(PLANES, chunks, strict=True)),
+        align_arrays=False,
         meta=np.empty((0, 0, 0, 0), work.dtype),
     )
 
@@ -314,12 +324,12 @@ def _join(reflectance, valid, positions):
     return np.where(valid, reflectance[:, list(positions)], np.float32(np.nan))
 
 
-def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _direct_block(block_id: tuple[int, ...], work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     return _each_date(work, dates, block, StoreReader(work, block))
 
 
-def _overlap_block(*given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _overlap_block(block_id: tuple[int, ...], *given: np.ndarray, work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     known = neighbours.by_date(given, work, block_id[0])
     return _each_date(work, dates, block, ChunkReader(work, block, known))
