@@ -290,7 +290,9 @@ def test_a_full_disk_stops_the_write_at_once(lazy_cube, path, monkeypatch):
         write(lazy_cube, path)
     assert len(calls) <= 2 * (os.cpu_count() or 1)
     monkeypatch.undo()
-    assert write(lazy_cube, path).written == 24
+    report = write(lazy_cube, path)  # a thread that was at work then may have written its block
+    assert report.written + report.skipped == 24
+    assert report.skipped < (os.cpu_count() or 1)
 
 
 # overwriting
