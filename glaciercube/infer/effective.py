@@ -6,21 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 from scipy import special
 
-from glaciercube import schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError
 from glaciercube.infer import checks, runtimes
+from glaciercube.infer.cubes import readers
 from glaciercube.infer.halos import EffectiveHalo
 from glaciercube.infer.reads import Read
 from glaciercube.infer.samples import Sample, samples_of, wanted_of
 from glaciercube.infer.work import Work
 from glaciercube.optional import load
-from glaciercube.store.reading import source_of
 from glaciercube.windows import Window
 
 TRIED = 16
@@ -57,7 +55,7 @@ def settled(
         If `disagreement` is no share, or the halo was measured for other networks.
     """
     if isinstance(halo, str):
-        valid, both = _readers(cube, arrays, work)
+        valid, both = readers(cube, arrays, work.positions)
         bound = checks.share_of(disagreement)
         halo = effective_halo(_in_float32(work), valid, both, bound)
     if not isinstance(halo, EffectiveHalo):
@@ -249,24 +247,3 @@ def _in_float32(work):
     cards = [ref.card for ref in work.refs]
     refs = tuple(runtimes.ref_for(card, runtimes.reference_of(card)) for card in cards)
     return replace(work, refs=refs)
-
-
-def _readers(cube, arrays, work):
-    """Return what gives `valid` of a window, and its reflectance and `valid`."""
-    positions = list(work.positions)
-    sources = {name: source_of(cube[name]) for name in schema.CUBE}
-    reflectance, valid = sources["reflectance"], sources["valid"]
-    if reflectance is not None and valid is not None:
-        return (
-            valid.load,
-            lambda date, window: (
-                reflectance.load(date, window)[positions],
-                valid.load(date, window),
-            ),
-        )
-
-    def of_graph(date, window):
-        place = (date, ..., *window.slices)
-        return dask.compute(arrays[0][place][positions], arrays[1][place])
-
-    return lambda date, window: np.asarray(arrays[1][(date, *window.slices)]), of_graph

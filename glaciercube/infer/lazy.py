@@ -10,12 +10,14 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from dask.layers import ArrayBlockIdDep
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
 from glaciercube.errors import SchemaError
 from glaciercube.infer import checks, choices, effective, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
+from glaciercube.infer.cubes import CHUNK, dask_arrays
 from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
 from glaciercube.infer.failures import placed
@@ -32,8 +34,8 @@ from glaciercube.windows import Window, edges, lattice_offset
 ALGORITHM_VERSION = 2
 """Raised whenever the same cube and cards would give other numbers."""
 
-CHUNK = 1024
-"""Rows and columns of a block of a cube that is in memory."""
+PLANES = ("time", "plane", "y", "x")
+"""Dimensions of what the networks give."""
 
 
 def predict(  # noqa: PLR0913 - the operator itself
@@ -136,7 +138,7 @@ def predict(  # noqa: PLR0913 - the operator itself
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
-    reflectance, valid = _dask_arrays(cube)
+    reflectance, valid = dask_arrays(cube)
     names = [str(name) for name in cube["band"].values]
     positions = sorted({at for card in cards for at in channels.positions(names, card)})
     work = Work(
@@ -171,20 +173,6 @@ def predict(  # noqa: PLR0913 - the operator itself
     if isinstance(runtime, str) and (choice is not None or runtime == choices.AUTO):
         later = Later(make, cards, runtime, work.choices or choice)
     return lineage.with_makings(out, found, work, codes, later)
-
-
-def _dask_arrays(cube):
-    """Return reflectance and valid as Dask arrays with the same chunks, all bands in one."""
-    reflectance, valid = cube["reflectance"].data, cube["valid"].data
-    if not isinstance(reflectance, da.Array):
-        sizes = {"time": 1, "band": -1, "y": CHUNK, "x": CHUNK}
-        chunks = tuple(sizes[dim] for dim in cube["reflectance"].dims)
-        reflectance = da.from_array(np.asarray(reflectance), chunks=chunks)
-    reflectance = reflectance.rechunk({1: -1})
-    chunks = (reflectance.chunks[0], *reflectance.chunks[2:])
-    if not isinstance(valid, da.Array):
-        return reflectance, da.from_array(np.asarray(valid), chunks=chunks)
-    return reflectance, valid.rechunk(chunks)
 
 
 def _sources(cube, strategy):
@@ -252,13 +240,19 @@ def _mapped(function, token, work, shared, *arrays):
     What all blocks share is one key of the graph, so that a task holds no more than its
     number and that key.
     """
-    return da.map_blocks(
+    chunks = (work.chunks[0], (len(work.planes),), *work.chunks[1:])
+    given: list[Any] = [ArrayBlockIdDep(chunks), PLANES]
+    for array in arrays:
+        given += [array, PLANES]
+    return da.blockwise(  # `map_blocks` would give each task three arguments more
         function,
-        *arrays,
+        PLANES,
+        *given,
         work=shared,
         name=f"predict-{token}",
         dtype=work.dtype,
-        chunks=(work.chunks[0], (len(work.planes),), *work.chunks[1:]),
+        adjust_chunks=dict(zip(PLANES, chunks, strict=True)),
+        align_arrays=False,
         meta=np.empty((0, 0, 0, 0), work.dtype),
     )
 
@@ -330,12 +324,12 @@ def _join(reflectance, valid, positions):
     return np.where(valid, reflectance[:, list(positions)], np.float32(np.nan))
 
 
-def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _direct_block(block_id: tuple[int, ...], work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     return _each_date(work, dates, block, StoreReader(work, block))
 
 
-def _overlap_block(*given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _overlap_block(block_id: tuple[int, ...], *given: np.ndarray, work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     known = neighbours.by_date(given, work, block_id[0])
     return _each_date(work, dates, block, ChunkReader(work, block, known))
