@@ -15,7 +15,7 @@ from glaciercube.errors import WeightsError
 from glaciercube.infer import choices, runtimes
 from glaciercube.infer.choices import AGREEMENT, PIXELS, Sample
 from glaciercube.infer.cubes import dask_arrays, readers
-from glaciercube.infer.dates import seen_by
+from glaciercube.infer.dates import away_by, seen_by
 from glaciercube.infer.reads import Read
 from glaciercube.infer.samples import samples_of
 from glaciercube.infer.settling import SIDE, seen_in
@@ -120,6 +120,7 @@ def tiles_of(cube: xr.Dataset, card: ModelCard, count: int = 16) -> list[Sample]
         times=tuple(str(time) for time in cube["time"].values),
         positions=tuple(positions),
         seen=seen_by(cube["time"].values, [card]),
+        away=away_by(cube["time"].values, [card]),
     )
     valid, both = readers(cube, arrays, work.positions)
     parts = []

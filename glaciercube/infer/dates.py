@@ -16,6 +16,9 @@ _OFF_SEASON = np.iinfo(np.int64).min
 Seen = Mapping[str, tuple[tuple[int, ...], ...]]
 """Dates that are seen with each date, for each declaration by its `name_of`."""
 
+Away = Mapping[str, tuple[tuple[int, ...], ...]]
+"""How many days after each date those are that are seen with it, likewise."""
+
 
 def seen(times: np.ndarray, dates: Mapping[str, Any]) -> np.ndarray:
     """Return the dates that a network sees with each date of a cube.
@@ -95,6 +98,27 @@ def seen_by(times: np.ndarray, cards: Iterable[ModelCard]) -> Seen:
     }
 
 
+def away_by(times: np.ndarray, cards: Iterable[ModelCard]) -> Away:
+    """Return how many days after each date those are that the networks of some cards see with it.
+
+    Parameters
+    ----------
+    times : array (time,), datetime64
+    cards : iterable of ModelCard
+
+    Returns
+    -------
+    mapping of str to tuple (time,) of tuple (count,) of int
+        Calendar days, UTC, below 0 for dates before it, and 0 where a network sees no date; by
+        `name_of` each declaration with `day`, empty if there is none.
+    """
+    return {
+        name_of(card): tuple(tuple(one) for one in _days_away(times, card.dates).tolist())
+        for card in cards
+        if card.dates.get("day")
+    }
+
+
 def name_of(card: ModelCard) -> str:
     """Return what tells the dates that a card declares from those of others."""
     return json.dumps(dict(card.dates), sort_keys=True)
@@ -129,6 +153,11 @@ def seasons(days: np.ndarray, season: tuple[str, str]) -> tuple[np.ndarray, np.n
     if first <= last:
         return begun & ~ended, year
     return begun | ~ended, year - ~begun
+
+
+def _days_away(times, dates):
+    found, days = seen(times, dates), times.astype("datetime64[D]").astype(np.int64)
+    return np.where(found == PADDED, 0, days[found] - days[:, np.newaxis])
 
 
 def _stretches(days, dates):

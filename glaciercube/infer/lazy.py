@@ -18,7 +18,7 @@ from glaciercube.errors import SchemaError
 from glaciercube.infer import checks, choices, effective, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
 from glaciercube.infer.cubes import CHUNK, dask_arrays
-from glaciercube.infer.dates import seen_by
+from glaciercube.infer.dates import away_by, seen_by
 from glaciercube.infer.dihedral import VIEWS
 from glaciercube.infer.failures import placed
 from glaciercube.infer.halos import DISAGREEMENT, Halo, of_attrs
@@ -155,6 +155,7 @@ def predict(  # noqa: PLR0913 - the operator itself
         region=region,
         quantized=quantized,
         seen=seen_by(cube["time"].values, cards),
+        away=away_by(cube["time"].values, cards),
     )
     work, told = effective.settled(work, halo, cube, (reflectance, valid), disagreement)
     make = partial(
@@ -261,7 +262,7 @@ def _token(strategy, reflectance, valid, work, runtime):
     return tokenize(
         ALGORITHM_VERSION, strategy, reflectance.name, valid.name, work.refs, work.bands,
         work.positions, work.planes, work.halo, work.stride, work.chunks, work.offset, work.views,
-        work.region, () if work.choices else runtime, *([work.seen] if work.seen else []),
+        work.region, () if work.choices else runtime, *filter(None, (work.seen, work.away)),
     )  # fmt: skip
 
 

@@ -56,7 +56,8 @@ class Read:
         array (channel, y, x), float32
             Normalised bands, the card's `fill` where not measured. Of a card that declares
             `dates` those of each date in turn, ascending in time, each followed by its mask (1
-            where measured, else 0) if there is one.
+            where measured, else 0) and by how many years of 365 days after the date itself it is
+            (0 for one that is not there), if the card declares these.
         """
         if not card.dates:
             return self._normalised(part, work, card)
@@ -67,7 +68,11 @@ class Read:
             if read is not None:
                 planes[: len(card.bands)] = read._normalised(part, work, card)
             if card.dates["mask"]:
-                planes[-1] = 0 if read is None else read.measured[part.inside(read.window)]
+                known = 0 if read is None else read.measured[part.inside(read.window)]
+                planes[len(card.bands)] = known
+        if card.dates.get("day"):
+            last = image.reshape(len(seen), -1, *part.shape)[:, -1]
+            last[:] = work.years_away(self.date, card)[:, np.newaxis, np.newaxis]
         return image
 
     def _normalised(self, part, work, card):

@@ -118,10 +118,12 @@ def predict_record(
     cube : mapping
         How the cube can be had again.
     cards : sequence of ModelCard
-    outputs, strategy
+    outputs : sequence of str, optional
         As given to `predict`.
     halo : int or EffectiveHalo, optional
         As given to `predict`, or as it was measured.
+    strategy : str
+        As given to `predict`.
     """
     measured = {"measured_halo": halo.as_json()} if isinstance(halo, EffectiveHalo) else {}
     pixels = halo.halo if isinstance(halo, EffectiveHalo) else halo

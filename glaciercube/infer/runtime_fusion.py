@@ -95,6 +95,24 @@ def steady(network: nn.Module) -> nn.Module:
     return network
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the weights of two-dimensional convolutions out channels last, in place.
+
+    Parameters
+    ----------
+    network : Module
+
+    Returns
+    -------
+    Module
+        The same. `Module.to(memory_format=)` refuses networks with convolutions along time too.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 def probe_image(card: ModelCard) -> torch.Tensor:
     """Return an image of noise (1, channel, y, x) that a card's network takes.
 

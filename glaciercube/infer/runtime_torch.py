@@ -18,7 +18,7 @@ from torch import nn
 
 from glaciercube.errors import GlacierCubeError
 from glaciercube.infer import threads
-from glaciercube.infer.runtime_fusion import fused
+from glaciercube.infer.runtime_fusion import channels_last, fused
 from glaciercube.infer.runtimes import require_size
 from glaciercube.model import registry
 from glaciercube.model.reference import ModelRef
@@ -109,8 +109,7 @@ def open_network(ref: ModelRef, place: str = "") -> "TorchRuntime":
     if ref.runtime == "torch-eager":
         return TorchRuntime(ref, registry.own_network_of(ref), target)
     network: Any = fused(lambda: registry.own_network_of(ref), ref.card)
-    network = network.to(dtype=DTYPES[ref.precision], memory_format=torch.channels_last)
-    return TorchRuntime(ref, network, target)
+    return TorchRuntime(ref, channels_last(network.to(dtype=DTYPES[ref.precision])), target)
 
 
 class TorchRuntime:

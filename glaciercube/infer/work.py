@@ -14,6 +14,7 @@ from glaciercube.infer import dates, dihedral, quantized
 from glaciercube.infer.blending import Blend
 from glaciercube.infer.choices import Choice
 from glaciercube.model.card import WINDOW, ModelCard
+from glaciercube.model.dates import YEAR, planes
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import TASKS
 from glaciercube.store.reading import Source
@@ -70,6 +71,9 @@ class Work:
     seen: dates.Seen = field(default_factory=dict)
     """Which dates of the cube are seen with each, of cards that declare `dates`."""
 
+    away: dates.Away = field(default_factory=dict)
+    """How many days after each date these are, of cards that declare `day` among them."""
+
     depth: int | None = None
     """Pixels around a block that its neighbours give; None if each block reads for itself."""
 
@@ -111,6 +115,16 @@ class Work:
     def seen_with(self, date: int, card: ModelCard) -> tuple[int, ...]:
         """Return the dates that a network sees with a date, and -1 for those it lacks."""
         return self.seen[dates.name_of(card)][date] if card.dates else (date,)
+
+    def years_away(self, date: int, card: ModelCard) -> np.ndarray:
+        """Return how long after a date those are that a network sees with it.
+
+        Returns
+        -------
+        array (count,), float32
+            Years of 365 days; 0 for those it lacks.
+        """
+        return np.array(self.away[dates.name_of(card)][date], np.float32) / np.float32(YEAR)
 
     def others_of(self, date: int) -> list[int]:
         """Return the dates beside it that any network sees with a date, in the cube's order."""
@@ -193,9 +207,10 @@ class Work:
 
 def _beyond(card):
     """Return what a network sees beyond the image, of each channel: no date was measured there."""
-    if not card.dates or not card.dates["mask"]:
+    zeros = sum(planes(card.dates).values()) if card.dates else 0
+    if not zeros:
         return card.fill
-    return (*(card.fill,) * len(card.bands), 0.0) * card.dates["count"]
+    return ((card.fill,) * len(card.bands) + (0.0,) * zeros) * card.dates["count"]
 
 
 def bounding(mask: np.ndarray, block: Window) -> Window:

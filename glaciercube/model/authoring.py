@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from glaciercube.errors import WeightsError
-from glaciercube.model import networks, registry
+from glaciercube.model import dates, networks, registry
 from glaciercube.model.card import ModelCard, write_card
 from glaciercube.model.identity import sha256_of_network
 from glaciercube.model.inspection_probe import copied
@@ -198,7 +198,7 @@ def _card(network: nn.Module, fields: Mapping[str, Any], **derived: Any) -> Mode
     """Return the card of a network, with halo, stride and exactness where they are not given."""
     _require_fields(fields, derived)
     record = fields.get("inspection") or {}
-    channels, window = len(fields["bands"]), fields.get("window", 0)
+    channels, window = _channels(fields), fields.get("window", 0)
     found = Inspection.of_record(record) if record else inspect(network, channels, window)
     exact = fields.get("exact", found.exact)
     step = math.lcm(found.stride, found.multiple) if exact else 1
@@ -212,6 +212,15 @@ def _card(network: nn.Module, fields: Mapping[str, Any], **derived: Any) -> Mode
     card = ModelCard(**_DEFAULTS | measured | dict(fields) | lists | derived)
     require_runs(padded(_plain(network), card.multiple), card)
     return card
+
+
+def _channels(fields):
+    """Return the number of channels of the network's input."""
+    given = fields.get("dates", {})
+    seen = dates.declared(given) if isinstance(given, Mapping) else {}
+    if lines := [*dates.problems(seen)] if seen else []:
+        raise WeightsError("the card of a network is not usable:\n  " + "\n  ".join(lines))
+    return dates.channels(seen, len(fields["bands"]))
 
 
 def _require_fields(fields, derived):

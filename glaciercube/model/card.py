@@ -84,10 +84,12 @@ class ModelCard:
     """Dates that the network sees at once; empty if one. {"count": how many, "anchor": "centred"
     (as many before the date as after it; default), "past" or "nearest", "season": its first and
     last day ["07-01", "09-30"], "days": how far away they may be at most, "mask": whether each
-    has a channel of its own that is 1 where it was measured and 0 elsewhere (default)}. A network
-    sees dates of one season and year only, none but the date itself outside the season. Its
-    channels are those of the first date, then those of the second, ascending in time; a date that
-    is not there is `fill`, its mask 0. See `infer.dates.seen`."""
+    has a channel of its own that is 1 where it was measured and 0 elsewhere (default), "day":
+    whether each has one more that says how many days after the date it is, in years of 365 (not
+    by default)}. A network sees dates of one season and year only, none but the date itself
+    outside the season. Its channels are those of the first date, then those of the second,
+    ascending in time; a date that is not there is `fill`, its mask and its day 0. See
+    `infer.dates.seen`."""
 
     inspection: Mapping[str, Any] = field(default_factory=dict)
     """What `inspector.inspect` found, as recorded by `Inspection.record`; empty if it did not
@@ -138,7 +140,7 @@ class ModelCard:
 
     @property
     def channels(self) -> int:
-        """Number of channels of the network's input: bands and masks of all dates it sees."""
+        """Number of channels of the network's input: bands, masks and days of all dates it sees."""
         return dates.channels(self.dates, len(self.bands))
 
     @property
@@ -359,7 +361,8 @@ def _quantized_problems(card):
 
 
 def _date_problems(card):
-    return dates.problems(card.dates) if card.dates else ()
+    yield from dates.problems(card.dates) if card.dates else ()
+    yield from dates.problems_of(card.architecture, card.dates)
 
 
 def _is_hash(text):

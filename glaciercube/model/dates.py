@@ -15,6 +15,15 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 """Of what a card need not state; `count` it must."""
 
+APART: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"utae": ("mask", "day"), "resunet3d": ("mask",)}
+)
+"""Architectures of this package that take the dates of their input apart, and what they need of
+each beside its bands; `networks.build` tells them `count`, `mask` and `day`."""
+
+YEAR = 365
+"""Days that are 1 in the channel that says how far away a date is."""
+
 _DAY = re.compile(r"\d{2}-\d{2}")
 _LEAP = 2000
 """A leap year, so that a season may start or end on 29 February."""
@@ -23,14 +32,35 @@ _LEAP = 2000
 def declared(dates: Mapping[str, Any]) -> dict[str, Any]:
     """Return a declaration with the defaults of what it does not state; empty if it is.
 
+    `day` stands in it where it is True, so that cards without it stay what they were.
+
     Examples
     --------
     >>> declared({"count": 3, "mask": False})
     {'anchor': 'centred', 'season': None, 'days': None, 'mask': False, 'count': 3}
+    >>> declared({"count": 3, "day": False}) == declared({"count": 3})
+    True
     >>> declared({})
     {}
     """
-    return {**DEFAULTS, **dates} if dates else {}
+    stated = {key: value for key, value in dates.items() if (key, value) != ("day", False)}
+    return {**DEFAULTS, **stated} if stated else {}
+
+
+def planes(dates: Mapping[str, Any]) -> dict[str, bool]:
+    """Return whether each date has a mask and a day beside its bands.
+
+    Parameters
+    ----------
+    dates : mapping
+        As `declared` gives it, not empty.
+
+    Examples
+    --------
+    >>> planes(declared({"count": 3}))
+    {'mask': True, 'day': False}
+    """
+    return {"mask": dates["mask"], "day": dates.get("day", False)}
 
 
 def channels(dates: Mapping[str, Any], bands: int) -> int:
@@ -47,8 +77,10 @@ def channels(dates: Mapping[str, Any], bands: int) -> int:
     --------
     >>> channels({}, 4), channels(declared({"count": 3}), 4)
     (4, 15)
+    >>> channels(declared({"count": 3, "day": True}), 4)
+    18
     """
-    return dates["count"] * (bands + dates["mask"]) if dates else bands
+    return dates["count"] * (bands + sum(planes(dates).values())) if dates else bands
 
 
 def problems(dates: Mapping[str, Any]) -> Iterator[str]:
@@ -59,7 +91,7 @@ def problems(dates: Mapping[str, Any]) -> Iterator[str]:
     dates : mapping
         As `declared` gives it.
     """
-    known = ("count", *DEFAULTS)
+    known = ("count", *DEFAULTS, "day")
     unknown = [key for key in dates if key not in known]
     if unknown:
         yield f"'dates' has {unknown}; it knows {list(known)}"
@@ -76,6 +108,30 @@ def problems(dates: Mapping[str, Any]) -> Iterator[str]:
         yield f"'days' of 'dates' must be 1 day or more, or None, found {dates['days']!r}"
     if not isinstance(dates["mask"], bool):
         yield f"'mask' of 'dates' must be True or False, found {dates['mask']!r}"
+    if not isinstance(dates.get("day", True), bool):
+        yield f"'day' of 'dates' must be True or False, found {dates['day']!r}"
+
+
+def problems_of(architecture: str, dates: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an architecture that takes dates apart lacks in a declaration.
+
+    Parameters
+    ----------
+    architecture : str
+    dates : mapping
+        As `declared` gives it.
+
+    Examples
+    --------
+    >>> next(problems_of("utae", declared({"count": 3})))
+    "the architecture 'utae' needs 'dates' with 'day': True, found {'mask': True, 'day': False}"
+    """
+    needed = APART.get(architecture, ())
+    lacking = [name for name in needed if not (dates and planes(dates)[name])]
+    if lacking:
+        wanted = ", ".join(f"{name!r}: True" for name in lacking)
+        found = planes(dates) if dates else "none: it sees several dates, so give a 'count' too"
+        yield f"the architecture {architecture!r} needs 'dates' with {wanted}, found {found}"
 
 
 def _is_whole(number):

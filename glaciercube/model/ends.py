@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from glaciercube.errors import WeightsError
 from glaciercube.model.card import ModelCard
+from glaciercube.model.dates import APART
 
 
 class Ends(NamedTuple):
@@ -23,6 +24,9 @@ ENDS: Mapping[str, Ends] = MappingProxyType(
         "fcn": Ends("pixel.1.weight", "scores.2.weight"),
         "unet": Ends("down.0.0.weight", "scores.weight"),
         "resunet": Ends("down.0.body.0.weight", "scores.weight"),
+        "deeplab": Ends("stem.0.weight", "scores.weight"),
+        "utae": Ends("first.0.weight", "scores.3.weight"),
+        "resunet3d": Ends("down.0.short.0.weight", "scores.weight"),
     }
 )
 """Of each name in `networks.NETWORKS`."""
@@ -67,8 +71,11 @@ def require_ends(card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> None
 
 
 def _channels(card):
-    """Return how many channels the first convolution takes; see `fcn.Spectral`."""
+    """Return how many channels the first convolution takes; see `fcn.Spectral` and `series`."""
     bands = card.channels
+    if card.architecture in APART:
+        one = bands // card.dates["count"]
+        return one - 1 if card.architecture == "utae" else one
     if card.architecture == "fcn" and card.arguments.get("spectral"):
         return 2 * bands + bands * (bands - 1) // 2 + 1
     return bands

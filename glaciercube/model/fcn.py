@@ -22,7 +22,8 @@ class FCN(nn.Module):
     width : int
         Number of filters of each layer.
     dilations : sequence of int
-        Dilation (pixels) of each 3 x 3 convolution, in order.
+        Dilation (pixels) of each 3 x 3 convolution, in order. With none all convolutions are of
+        1 x 1 pixel: each pixel is judged by its spectrum alone.
     spectral : bool
         The input is reflectance itself (a card with mean 0 and standard deviation 1), and
         the network adds logarithms and normalised differences of all pairs of bands.
@@ -31,11 +32,12 @@ class FCN(nn.Module):
     Attributes
     ----------
     halo : int
-        Pixels on each side that a result depends on, exactly: the sum of the dilations.
+        Pixels on each side that a result depends on, exactly: the sum of the dilations, 15 by
+        default, 0 without any.
 
     Notes
     -----
-    After FCN-DK (Persello & Stein 2017, https://doi.org/10.1109/LGRS.2017.2738149): the
+    After FCN-DK (Persello & Stein 2017, https://doi.org/10.1109/LGRS.2017.2763738): the
     receptive field grows by dilation instead of pooling, so that the stride is 1 and the
     result keeps the input's resolution. Layers here are residual. Every operation is
     either pointwise or a convolution with zero padding, and batch normalisation is fixed

@@ -10,10 +10,10 @@ from typing import Any
 from glaciercube import schema
 from glaciercube.errors import WeightsError
 
-LAYOUT = 3
+LAYOUT = 4
 """Newest version of how a card is written; a newer one is refused. A card is written as an older
 one where older versions of this package read it rightly: layout 2 has `fill` and `window`, layout
-3 has `dates`."""
+3 has `dates`, layout 4 has `day` among them."""
 
 NODATA_RULE = "normalised-zero"
 """Input that was not measured becomes the training mean; the output there is nodata."""
@@ -220,7 +220,7 @@ def _own(card):
     alternates = {band.split("|")[0]: band.split("|")[1:] for band in card.bands if "|" in band}
     more = {name: getattr(card, name) for name in _OPTIONAL}
     return {
-        "glaciercube:layout": LAYOUT if card.dates else 2 if card.fill or card.window else 1,
+        "glaciercube:layout": _layout(card),
         "glaciercube:task": card.task,
         "glaciercube:halo": card.halo,
         "glaciercube:stride": card.stride,
@@ -236,6 +236,12 @@ def _own(card):
         "glaciercube:limits": list(card.limits),
         **{str(_OPTIONAL[name][-1]): value for name, value in more.items() if value},
     }
+
+
+def _layout(card):
+    if card.dates:
+        return 4 if card.dates.get("day") else 3
+    return 2 if card.fill or card.window else 1
 
 
 def _asset(card):

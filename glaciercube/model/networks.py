@@ -7,13 +7,23 @@ import torch
 from torch import nn
 
 from glaciercube.errors import WeightsError
-from glaciercube.model import factories
+from glaciercube.model import dates, factories
 from glaciercube.model.card import ModelCard
+from glaciercube.model.deeplab import DeepLab
 from glaciercube.model.fcn import FCN
+from glaciercube.model.resunet3d import ResUNet3D
 from glaciercube.model.unet import ResUNet, UNet
+from glaciercube.model.utae import UTAE
 
 NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
-    {"fcn": FCN, "unet": UNet, "resunet": ResUNet}
+    {
+        "fcn": FCN,
+        "unet": UNet,
+        "resunet": ResUNet,
+        "deeplab": DeepLab,
+        "utae": UTAE,
+        "resunet3d": ResUNet3D,
+    }
 )
 """Architecture of each name a card may give."""
 
@@ -24,8 +34,9 @@ def build(card: ModelCard) -> nn.Module:
     Parameters
     ----------
     card : ModelCard
-        Its `arguments` are passed on; the numbers of channels and categories follow from it. A
-        network of another package gets its arguments alone; see `factories`.
+        Its `arguments` are passed on; the numbers of channels and categories follow from it, and
+        for a network that takes its dates apart what it declares of them. A network of another
+        package gets its arguments alone; see `factories`.
 
     Raises
     ------
@@ -44,7 +55,7 @@ def build(card: ModelCard) -> nn.Module:
             f"of glaciercube has {sorted(NETWORKS)}; a network of another package is named "
             "'package.module:build'"
         )
-    sizes = {"bands": card.channels, "categories": len(card.categories)}
+    sizes = {"bands": card.channels, "categories": len(card.categories), **_dates(card)}
     arguments = sizes | dict(card.arguments)
     if arguments != arguments | sizes:
         raise WeightsError(
@@ -58,3 +69,9 @@ def build(card: ModelCard) -> nn.Module:
             f"the architecture {card.architecture!r} of the card {card.name!r} does not take the "
             f"arguments {dict(card.arguments)}: {error}"
         ) from error
+
+
+def _dates(card):
+    """Return what a network is told that takes its dates apart."""
+    apart = card.architecture in dates.APART
+    return {"count": card.dates["count"], **dates.planes(card.dates)} if apart else {}

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
+from glaciercube.model import dates
 from glaciercube.model.card import ModelCard
 
 IN_MEMORY = "in-memory"
@@ -29,12 +30,15 @@ class ModelRef:
     def weights_key(self) -> tuple[str, ...]:
         """What makes loaded weights other ones: their hash, the architecture, its arguments.
 
-        And what the sides of its images are multiples of, where that is more than 1.
+        And what the sides of its images are multiples of, where that is more than 1, and how
+        its channels are those of dates, if it takes these apart.
         """
         arguments = json.dumps(self.card.arguments, sort_keys=True)
         sizes = f"{self.card.channels}-{len(self.card.categories)}"
         sides = (str(self.card.multiple),) if self.card.multiple > 1 else ()
-        return (self.card.sha256, self.card.architecture, arguments, sizes, *sides)
+        apart = self.card.architecture in dates.APART
+        parts = (json.dumps(dates.planes(self.card.dates)),) if apart else ()
+        return (self.card.sha256, self.card.architecture, arguments, sizes, *sides, *parts)
 
     @property
     def key(self) -> tuple[str, ...]:

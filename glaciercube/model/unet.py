@@ -71,9 +71,9 @@ class UNet(nn.Module):
         if depth < 1:
             raise ValueError(f"a U-Net needs a depth of 1 or more, found {depth}")
         self.stride = 2**depth
-        self.halo = _halo(depth)
-        block = _Residual if residual else _pair
-        enlarge = _repeat if nearest else _transpose
+        self.halo = halo_of(depth)
+        block = Residual if residual else _pair
+        enlarge = repeat if nearest else _transpose
         widths = [width * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList(
             block(before, after) for before, after in itertools.pairwise([bands, *widths])
@@ -121,8 +121,14 @@ class ResUNet(UNet):
         super().__init__(bands, categories, width, depth, residual=True, nearest=True)
 
 
-class _Residual(nn.Module):
-    """Two convolutions beside a 1 x 1 convolution of the same input."""
+class Residual(nn.Module):
+    """Two convolutions beside a 1 x 1 convolution of the same input.
+
+    Parameters
+    ----------
+    before, after : int
+        Number of channels of its input and of its result.
+    """
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -132,7 +138,43 @@ class _Residual(nn.Module):
         self.short = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return an image (n, after, y, x) of one (n, before, y, x)."""
         return torch.relu(self.body(image) + self.short(image))
+
+
+def repeat(before: int, after: int) -> nn.Module:
+    """Return what makes an image twice as large by a 1 x 1 convolution and repeating its pixels.
+
+    Parameters
+    ----------
+    before, after : int
+        Number of channels of its input and of its result.
+    """
+    return nn.Sequential(nn.Conv2d(before, after, 1), nn.Upsample(scale_factor=2))
+
+
+def halo_of(depth: int) -> int:
+    """Return how far before pixel 0 the pixels 0 to stride - 1 look, up to a whole stride.
+
+    Each level has two 3 x 3 convolutions (2 pixels) on the way down and on the way up.
+
+    Parameters
+    ----------
+    depth : int
+        Number of poolings by 2.
+
+    Examples
+    --------
+    >>> halo_of(3), halo_of(4)
+    (48, 96)
+    """
+    first = -2
+    for _ in range(depth):
+        first = first // 2 - 2
+    for _ in range(depth):
+        first = first * 2 - 2
+    stride = 2**depth
+    return -(first // stride) * stride
 
 
 def _pair(before, after):
@@ -146,21 +188,3 @@ def _convolution(before, after):
 
 def _transpose(before, after):
     return nn.ConvTranspose2d(before, after, 2, stride=2)
-
-
-def _repeat(before, after):
-    return nn.Sequential(nn.Conv2d(before, after, 1), nn.Upsample(scale_factor=2))
-
-
-def _halo(depth):
-    """Return how far before pixel 0 the pixels 0 to `stride` - 1 look, up to a whole stride.
-
-    Each level has two 3 x 3 convolutions (2 pixels) on the way down and on the way up.
-    """
-    first = -2
-    for _ in range(depth):
-        first = first // 2 - 2
-    for _ in range(depth):
-        first = first * 2 - 2
-    stride = 2**depth
-    return -(first // stride) * stride

@@ -1,5 +1,6 @@
 """Which dates are seen together: by the rules, whatever else a cube holds."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,7 +9,7 @@ from cards import make_card
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glaciercube.infer.dates import name_of, seasons, seen, seen_by
+from glaciercube.infer.dates import away_by, name_of, seasons, seen, seen_by
 from glaciercube.model.dates import declared
 
 START = date(2019, 1, 1)
@@ -192,6 +193,30 @@ def test_each_declaration_is_known_by_its_name(tmp_path, card):
     found = seen_by(times, [card, one, same])
     assert found == {name_of(one): ((-1, 0), (0, 1))}
     assert seen_by(times, [card]) == {}
+
+
+def test_days_away_are_those_of_the_calendar_below_0_before_the_date(tmp_path, card):
+    dates = {"count": 3, "season": ["06-01", "09-30"], "day": True}
+    one = make_card(tmp_path, seed=1, dates=dates)
+    without = make_card(tmp_path, seed=2, dates={"count": 3})
+    times = times_of("2021-07-01T23:00", "2021-07-11T01:00", "2021-09-01", "2022-07-01")
+    found = away_by(times, [card, without, one])
+    assert found == {name_of(one): ((0, 0, 10), (-10, 0, 52), (-52, 0, 0), (0, 0, 0))}
+    assert away_by(times, [card, without]) == {}
+
+
+@given(cubes(), declarations, st.randoms(use_true_random=False))
+def test_days_away_follow_the_dates_seen(tmp_path_factory, times, declaration, random):
+    random.shuffle(times)
+    card = DAYS.get("card") or DAYS.setdefault("card", make_card(tmp_path_factory.mktemp("card")))
+    card = replace(card, dates=declaration | {"day": True})
+    (found,) = away_by(times, [card]).values()
+    for own, (row, away) in enumerate(zip(seen(times, declaration), found, strict=True)):
+        days = [(day(times[at]) - day(times[own])).astype(int) if at >= 0 else 0 for at in row]
+        assert list(away) == days
+
+
+DAYS = {}
 
 
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])

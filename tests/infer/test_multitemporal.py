@@ -76,6 +76,9 @@ def by_hand(cube, card, seen):
             channels.append(np.where(measured, normal, np.float32(card.fill)))
         if card.dates["mask"]:
             channels.append(measured.astype(np.float32))
+        if card.dates.get("day"):
+            days = (np.datetime64(DATES[date]) - np.datetime64(DATES[seen[1]])).astype(int)
+            channels.append(np.full(measured.shape, days * (date >= 0) / 365, np.float32))
         if date == seen[1]:
             reported = measured
     with torch.inference_mode():
@@ -144,6 +147,52 @@ def test_equals_the_whole_image_in_plain_torch(stored, summer, strategy):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
         codes = np.array(summer.codes, np.uint8)[probability.argmax(0)]
         np.testing.assert_array_equal(out["facies"][date], np.where(measured, codes, 255))
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("strategy", ["direct", "overlap"])
+def test_a_network_is_given_the_day_of_each_date(stored, tmp_path, strategy, mask):
+    card = make_card(tmp_path, seed=6, dates=SUMMER | {"day": True, "mask": mask}, fill=-0.75)
+    out = predict(stored, [card], outputs=["probability"], strategy=strategy)["probability"]
+    cube = stored.compute()
+    for date in range(len(DATES)):
+        probability, measured = by_hand(cube, card, (CENTRED[date], date))
+        expected = np.where(measured, probability, np.nan)
+        np.testing.assert_allclose(out.values[date], expected, rtol=0, atol=2e-6)
+
+
+@pytest.fixture
+def days(stored, tmp_path, monkeypatch):
+    """Return a function that gives what the network sees as days, with what else is given."""
+    images = []
+    monkeypatch.setattr(
+        "glaciercube.infer.runtime_torch.TorchRuntime._forward",
+        lambda self, image, inner: images.append(image.clone()) or image[:, :5, inner[0], inner[1]],
+    )
+
+    def seen(**dates):
+        card = make_card(tmp_path, seed=6, dates={"day": True, **dates})
+        del images[:]
+        predict(stored, [card], outputs=["facies"])["facies"][:, 64:, 40:].compute()
+        found = [image.unflatten(1, (dates["count"], -1))[0, :, -1] for image in images]
+        assert all((one.amin((1, 2)) == one.amax((1, 2))).all() for one in found)
+        return sorted((365 * one[:, 0, 0]).round().int().tolist() for one in found)
+
+    return seen
+
+
+def test_days_are_those_from_the_date_itself_and_0_where_padded(days):
+    assert days(count=3, season=["06-01", "09-30"]) == sorted(
+        [[0, 0, 30], [-30, 0, 10], [-10, 0, 0], [0, 0, 16], [-16, 0, 0]]
+    )
+    assert days(count=2, anchor="nearest") == sorted(
+        [[0, 30], [0, 10], [-10, 0], [0, 16], [-16, 0]]
+    )
+
+
+def test_a_date_without_a_pixel_in_sight_keeps_its_day(days, stored):
+    """Date 3 has no measured pixel in the lower left block, and is no padded date."""
+    assert [-16, 0, 0] in days(count=3, season=["06-01", "09-30"])
 
 
 @pytest.mark.parametrize(
@@ -283,6 +332,18 @@ def test_a_task_is_given_the_chunks_that_its_block_sees(cube, summer):
     assert sorted(key[1] for key in needed) == [3, 4]
 
 
+def test_names_follow_from_the_days_between_dates(cube, tmp_path):
+    lazy = cube.chunk(time=1, band=-1, y=32, x=40)
+    later = lazy.assign_coords(time=lazy["time"] + np.timedelta64(1, "D"))
+    wider = lazy.assign_coords(time=lazy["time"] + np.arange(5) * np.timedelta64(1, "D"))
+    names = []
+    for day in (False, True):
+        card = make_card(tmp_path, seed=4, dates=SUMMER | {"day": day})
+        names.append([predict(one, [card])["facies"].data.name for one in (lazy, later, wider)])
+    assert [len(set(each)) for each in names] == [1, 2]
+    assert names[1][0] == names[1][1]
+
+
 def test_names_follow_from_the_dates_that_are_seen(stored, cube, summer):
     lazy = cube.chunk(time=1, band=-1, y=32, x=40)
     later = lazy.assign_coords(time=lazy["time"] + np.timedelta64(1, "D"))
@@ -332,6 +393,26 @@ def test_blending_does_not_depend_on_the_chunks(stored, normed, strategy):
 def read_part(stored, cut):
     path = stored["valid"].encoding["glaciercube_source"].path
     return read(path, area=grid.grid_of(cut, "the cut"))
+
+
+def test_beyond_the_image_masks_and_days_are_0(normed, cube, monkeypatch, tmp_path):
+    images = []
+    monkeypatch.setattr(
+        "glaciercube.infer.runtime_torch.TorchRuntime._forward",
+        lambda self, image, inner: images.append(image.clone()) or image[:, :5, inner[0], inner[1]],
+    )
+    more = {"architecture": "normed", "arguments": {}, "halo": 0, "exact": False, "window": 16}
+    for mask in (True, False):
+        dates = SUMMER | {"day": True, "mask": mask}
+        card = make_card(tmp_path, seed=7 + mask, dates=dates, fill=0.5, **more)
+        del images[:]
+        predict(cube.isel(y=slice(40, 44), x=slice(60, 64)), [card])["facies"][1].compute()
+        per = torch.cat(images).unflatten(1, (3, -1))
+        beyond = (per[:, :, :4] == 0.5).all(dim=2)
+        assert beyond.any(dim=(0, 2, 3)).all()
+        for plane in range(4, per.shape[2]):
+            assert (per[:, :, plane][beyond] == 0).all()
+        assert sorted(set((365 * per[:, :, -1]).round().flatten().tolist())) == [-30, 0, 10]
 
 
 def test_beyond_the_image_nothing_was_measured(normed, cube, monkeypatch):

@@ -8,7 +8,7 @@ from torch import nn
 
 from glaciercube.errors import GlacierCubeError, WeightsError
 from glaciercube.infer import runtime_torch, runtimes, threads
-from glaciercube.infer.runtime_fusion import fuse, steady
+from glaciercube.infer.runtime_fusion import channels_last, fuse, steady
 from glaciercube.infer.runtimes import choice_of, ref_for, runtime_of
 from glaciercube.model import networks, registry
 
@@ -112,6 +112,34 @@ def test_a_dilation_changes_nothing_of_a_one_by_one_convolution():
     image = torch.rand(1, 3, 7, 7)
     expected = layer(image)
     torch.testing.assert_close(steady(layer)(image), expected)
+
+
+class AlongTime(nn.Module):
+    """A network of another package that has convolutions of three dimensions."""
+
+    def __init__(self, bands, categories):
+        super().__init__()
+        self.along = nn.Conv3d(bands // 2, 4, 3, padding=1)
+        self.scores = nn.Conv2d(4, categories, 3, padding=1)
+
+    def forward(self, image):
+        dates = image.unflatten(1, (2, -1)).transpose(1, 2)
+        return self.scores(self.along(dates).amax(dim=2))
+
+
+@pytest.mark.parametrize("choice", [*TORCH, "torch-bfloat16"])
+def test_a_network_may_have_convolutions_along_time(tmp_path, monkeypatch, images, choice):
+    monkeypatch.setattr(networks, "NETWORKS", {"along": AlongTime})
+    card = make_card(tmp_path, architecture="along", arguments={}, halo=2)
+    found = runtime_of(ref_for(card, choice)).scores(images, INNER)
+    atol = 0.3 if "bfloat16" in choice else 1e-5
+    np.testing.assert_allclose(found, by_hand(card, images), rtol=0, atol=atol)
+
+
+def test_weights_of_two_dimensions_are_laid_out_channels_last():
+    network = channels_last(AlongTime(4, 5))
+    assert network.scores.weight.is_contiguous(memory_format=torch.channels_last)
+    assert network.along.weight.is_contiguous()
 
 
 # --- choices

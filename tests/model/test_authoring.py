@@ -17,6 +17,7 @@ from glaciercube.model.authoring import hold, inspect_again, save_weights, write
 from glaciercube.model.card import read_card
 from glaciercube.model.inspector import Inspection, inspect
 from glaciercube.model.registry import network_of
+from glaciercube.model.utae import UTAE
 from glaciercube.model.weights import sha256_of
 
 FIELDS = {
@@ -151,6 +152,25 @@ def test_a_network_of_this_package_may_be_written_too(tmp_path):
     card = write_network(network, tmp_path / "unet.json", **FIELDS, **more)
     assert (card.halo, card.stride) == (24, 4)
     assert network_of(card).stride == 4
+
+
+def test_a_network_of_several_dates_has_its_channels(tmp_path):
+    dates, arguments = {"count": 3, "day": True}, {"width": 4, "heads": 2, "depth": 1}
+    network = UTAE(3 * (4 + 2), 5, count=3, **arguments).eval()
+    card = hold(network, **FIELDS, dates=dates)
+    assert (card.channels, card.halo, card.stride) == (18, network.halo, 2)
+    more = {"factory": "utae", "arguments": arguments, "licence": "MIT", "dates": dates}
+    card = write_network(network, tmp_path / "utae.json", **FIELDS, **more)
+    assert read_card(tmp_path / "utae.json") == card
+    assert network_of(card).count == 3
+
+
+def test_dates_that_do_not_fit_are_named():
+    network = nn.Conv2d(4, 5, 1).eval()
+    with pytest.raises(WeightsError, match=r"not usable:\n.*needs a 'count' of 1 date or more"):
+        hold(network, **FIELDS, dates={"mask": True})
+    with pytest.raises(WeightsError, match="'dates' must be a Mapping, found 3"):
+        hold(network, **FIELDS, dates=3)
 
 
 def test_arguments_of_another_network_are_found(written, tmp_path):

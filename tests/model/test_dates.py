@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cards import fields_of, make_card
+from cards import BANDS, fields_of, make_card
 from safetensors.numpy import save_file
 
 from glaciercube.errors import WeightsError
@@ -50,6 +50,18 @@ def test_channels_are_the_bands_and_masks_of_all_dates(weights):
     assert card_with(weights, count=3, mask=False).channels == 12
 
 
+def test_a_day_is_one_channel_more_and_a_card_without_it_is_what_it_was(weights):
+    assert card_with(weights, count=3, day=True).channels == 18
+    assert card_with(weights, count=3, day=True, mask=False).channels == 15
+    assert card_with(weights, count=3, day=True).dates["day"] is True
+    assert card_with(weights, count=3, day=False) == card_with(weights, count=3)
+    assert "day" not in card_with(weights, count=3).dates
+    assert dates.planes(card_with(weights, count=3, mask=False).dates) == {
+        "mask": False,
+        "day": False,
+    }
+
+
 PROBLEMS = {
     "no count": ({"mask": True}, "'dates' needs a 'count' of 1 date or more, found None"),
     "zero": ({"count": 0}, "needs a 'count' of 1 date or more, found 0"),
@@ -62,6 +74,8 @@ PROBLEMS = {
     ),
     "days": ({"count": 3, "days": 0}, "'days' of 'dates' must be 1 day or more, or None, found 0"),
     "mask": ({"count": 3, "mask": 1}, "'mask' of 'dates' must be True or False, found 1"),
+    "day": ({"count": 3, "day": "yes"}, "'day' of 'dates' must be True or False, found 'yes'"),
+    "no": ({"count": 3, "day": None}, "'day' of 'dates' must be True or False, found None"),
     "season": (
         {"count": 3, "season": "summer"},
         r"'season' of 'dates' must be its first and last day such as \['07-01', '09-30'\], or "
@@ -87,6 +101,20 @@ def test_all_problems_are_listed_at_once(weights):
     assert len(str(caught.value).splitlines()) == 7
 
 
+NEEDS = {
+    "none": ("utae", {}, r"'utae' needs 'dates' with 'mask': True, 'day': True, found none: it"),
+    "day": ("utae", {"count": 2}, r"with 'day': True, found {'mask': True, 'day': False}"),
+    "mask": ("utae", {"count": 2, "day": True, "mask": False}, "'dates' with 'mask': True, found"),
+    "3d": ("resunet3d", {}, r"'resunet3d' needs 'dates' with 'mask': True, found none: it sees"),
+}
+
+
+@pytest.mark.parametrize(("architecture", "declared", "match"), NEEDS.values(), ids=NEEDS)
+def test_what_an_architecture_needs_of_its_dates_is_named(weights, architecture, declared, match):
+    with pytest.raises(WeightsError, match=match):
+        replace(card_with(weights), architecture=architecture, dates=declared)
+
+
 def test_what_is_no_mapping_is_named(weights):
     with pytest.raises(WeightsError, match=r"'dates' must be a Mapping, found \[3\]"):
         ModelCard(**fields_of(weights, dates=[3]))
@@ -103,6 +131,16 @@ def test_a_card_survives_its_file_which_older_versions_refuse(tmp_path):
     assert [band["name"] for band in properties["mlm:input"][0]["bands"]] == [
         "green", "red", "nir", "swir16",
     ]  # fmt: skip
+    assert read_card(path) == card
+
+
+def test_a_card_with_days_is_refused_by_versions_that_do_not_know_them(tmp_path):
+    card = make_card(tmp_path, dates=SUMMER | {"day": True})
+    (path,) = tmp_path.glob("*.json")
+    properties = json.loads(path.read_text())["properties"]
+    assert properties["glaciercube:layout"] == 4
+    assert properties["glaciercube:dates"] == SUMMER | {"day": True}
+    assert properties["mlm:input"][0]["input"]["shape"] == [-1, 18, -1, -1]
     assert read_card(path) == card
 
 
@@ -139,6 +177,23 @@ def test_other_dates_are_other_work_but_not_other_weights(weights):
     assert len(tokens) == 3
     assert first.key == second.key != alone.key
     assert len(alone.__dask_tokenize__()) == 6  # as it was: stores made before stay the same
+
+
+def test_days_are_other_work_and_dates_taken_apart_are_another_network(weights):
+    without, with_day = (
+        ref_of(card_with(weights, **SUMMER | {"day": day})) for day in (False, True)
+    )
+    assert without.__dask_tokenize__() == ref_of(card_with(weights, **SUMMER)).__dask_tokenize__()
+    assert without.__dask_tokenize__() != with_day.__dask_tokenize__()
+    four = replace(card_with(weights, **SUMMER | {"mask": False, "day": True}), bands=BANDS[:4])
+    assert four.channels == card_with(weights, **SUMMER).channels
+    assert ref_of(four).key == without.key  # a plain network sees channels
+    cards = [
+        replace(card_with(weights), architecture="resunet3d", arguments={}, dates=one)
+        for one in ({"count": 6}, {"count": 5, "day": True})
+    ]
+    assert cards[0].channels == cards[1].channels == 30
+    assert ref_of(cards[0]).key != ref_of(cards[1]).key
 
 
 def test_a_declaration_is_completed_once():

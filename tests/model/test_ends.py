@@ -14,7 +14,11 @@ ARGUMENTS = {
     "fcn": {"width": 8, "dilations": [1]},
     "unet": {"width": 4, "depth": 1},
     "resunet": {"width": 4, "depth": 1},
+    "deeplab": {"width": 2, "blocks": 1, "rates": [1]},
+    "utae": {"width": 4, "heads": 2, "depth": 1},
+    "resunet3d": {"width": 2, "depth": 1},
 }
+DATES = {"utae": {"count": 3, "day": True}, "resunet3d": {"count": 2, "day": True}}
 
 
 def shapes(card):
@@ -29,7 +33,8 @@ def test_every_architecture_has_ends():
 @pytest.mark.parametrize("spectral", [False, True])
 def test_channels_and_categories_are_told_from_the_weights(tmp_path, name, spectral):
     arguments = ARGUMENTS[name] | ({"spectral": True} if spectral and name == "fcn" else {})
-    card = make_card(tmp_path, architecture=name, arguments=arguments, halo=16, stride=2)
+    more = {"halo": 16, "stride": 2, "dates": DATES.get(name, {})}
+    card = make_card(tmp_path, architecture=name, arguments=arguments, **more)
     found = shapes(card)
     require_ends(card, found)
     fewer = replace(card, bands=card.bands[1:], mean=card.mean[1:], std=card.std[1:])
@@ -50,7 +55,7 @@ def test_weights_of_something_else_are_told_by_their_names(tmp_path):
 
 def test_an_unknown_architecture_lists_the_known(tmp_path):
     card = replace(make_card(tmp_path), architecture="vnet")
-    with pytest.raises(WeightsError, match=r"'vnet'; .* has \['fcn', 'resunet', 'unet'\]; a netw"):
+    with pytest.raises(WeightsError, match=r"'vnet'; .* has \['deeplab', .*'utae'\]; a netw"):
         require_ends(card, {})
 
 

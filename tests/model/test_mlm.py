@@ -66,7 +66,7 @@ def test_a_newer_layout_is_refused_before_anything_else(changed):
     def change(document):
         document["properties"] = {"glaciercube:layout": mlm.LAYOUT + 1}
 
-    with pytest.raises(WeightsError, match="has layout 4, .* reads up to 3; update glaciercube"):
+    with pytest.raises(WeightsError, match="has layout 5, .* reads up to 4; update glaciercube"):
         mlm.document_at(changed(change))
 
 
