@@ -17,9 +17,7 @@ from safetensors.torch import save_file
 
 from glaciercube import grid, schema
 from glaciercube.infer import calibration
-from glaciercube.infer.choices import Sample
 from glaciercube.model.card import ModelCard, read_card, write_card
-from glaciercube.model.channels import stack
 from glaciercube.model.unet import UNet
 from glaciercube.model.weights import sha256_of
 from glaciercube.model.zoo import card_of, place_of
@@ -165,27 +163,16 @@ def _patches(categories):
 
 
 def calibrate(setup: Setup, network: str) -> dict[str, Any]:
-    """Calibrate a network for 8-bit integers on tiles of the cube's last date, unless it is."""
+    """Calibrate a network for 8-bit integers on tiles of the cube, unless it is."""
     if network == "fcn" and not setup.plain(network).exists():
         bundled = card_of("facies")
         weights = shutil.copy(place_of(bundled), setup.plain(network).with_suffix(".safetensors"))
         write_card(replace(bundled, weights=str(weights)), setup.plain(network))
     if not setup.calibrated(network).exists():
         card = read_card(setup.plain(network))
-        calibration.calibrate(card, list(_samples(setup, card)), setup.calibrated(network))
+        tiles = calibration.tiles_of(read(setup.cube), card)
+        calibration.calibrate(card, tiles, setup.calibrated(network))
     return {"agreement": read_card(setup.calibrated(network)).quantized["agreement"]}
-
-
-def _samples(setup, card):
-    """Yield tiles of the whole extent, as the network sees them."""
-    cube = read(setup.cube)
-    side = min(setup.tile, setup.size // 4)
-    step = (setup.size - side) // 3
-    for y in range(0, setup.size - side + 1, step):
-        for x in range(0, setup.size - side + 1, step):
-            image = cube["reflectance"][-1, :, y : y + side, x : x + side].to_numpy()
-            channels, measured = stack(image, cube["band"].to_numpy(), card)
-            yield Sample(channels, measured)
 
 
 WAYS = {"cube": make_cube, "train": train, "calibrate": calibrate}

@@ -8,7 +8,7 @@ import numpy as np
 from glaciercube.store import ledger
 from glaciercube.store.layout import Block
 from glaciercube.store.lineage import fingerprint
-from glaciercube.store.places import place_of
+from glaciercube.store.places import Place, place_of
 from glaciercube.windows import Window, expand
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class StoreInputs:
     def refresh(self) -> None:
         """Forget what the ledgers said: a write asks them anew."""
         self._slots: dict[str, dict[np.datetime64, int]] = {}
-        self._made: dict[tuple[str, Block], str] = {}
+        self._places: dict[str, Place] = {}
+        self._made: dict[tuple[str, int | None], dict[tuple[int, int], str]] = {}
 
     def of(self, time: np.datetime64 | None, window: Window) -> str:
         """Return the fingerprint of all blocks that a block reads.
@@ -46,12 +47,15 @@ class StoreInputs:
         window : Window
             Pixels of the block, relative to the sources' own.
         """
-        parts = []
+        parts: list[str] = []
+        known: dict[tuple[str, int | None, Window], list[str]] = {}
         for source in self.sources:
-            wide = expand(window, self.halo, source.window.shape)
             slot = None if source.times is None else self._slot(source, time)
-            for row, column in _touched(wide, source):
-                parts.append(self._checksum(source, Block(row, column, time=slot)))
+            key = (source.path, slot, source.window)
+            if key not in known:  # variables of one store have their blocks in common
+                wide = expand(window, self.halo, source.window.shape)
+                known[key] = self._checksums(source, slot, wide)
+            parts += known[key]
         return fingerprint(*parts)
 
     def _slot(self, source, time):
@@ -62,12 +66,18 @@ class StoreInputs:
             }
         return self._slots[source.path].get(time, -1)
 
-    def _checksum(self, source, block):
-        key = (source.path, block)
-        if key not in self._made:
-            record = ledger.read_record(place_of(source.path), block)
-            self._made[key] = MISSING if record is None else record.checksum
-        return self._made[key]
+    def _checksums(self, source, slot, window):
+        """Return the checksum of each block of a store that a window touches."""
+        made = self._made.setdefault((source.path, slot), {})
+        if source.path not in self._places:
+            self._places[source.path] = place_of(source.path)
+        place, found = self._places[source.path], []
+        for at in _touched(window, source):
+            if at not in made:
+                record = ledger.read_record(place, Block(*at, time=slot))
+                made[at] = MISSING if record is None else record.checksum
+            found.append(made[at])
+        return found
 
 
 def _touched(window, source):

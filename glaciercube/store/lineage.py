@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 import dask.array as da
@@ -83,9 +84,6 @@ def fingerprint(*parts: str | bytes) -> str:
     >>> fingerprint("ab", "c") == fingerprint("a", "bc")
     False
     """
-    digest = xxhash.xxh3_128()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        digest.update(len(content).to_bytes(8, "little"))
-        digest.update(content)
-    return digest.hexdigest()
+    contents = [part.encode() if isinstance(part, str) else part for part in parts]
+    pairs = [(len(content).to_bytes(8, "little"), content) for content in contents]
+    return xxhash.xxh3_128_hexdigest(b"".join(chain.from_iterable(pairs)))

@@ -22,7 +22,7 @@ from glaciercube.model.zoo import card_of
 from glaciercube.store.reading import read
 from glaciercube.store.writing import write
 
-pytest.importorskip("openvino")
+openvino = pytest.importorskip("openvino")
 BFLOAT16 = pytest.mark.skipif(
     "not __import__('glaciercube.infer.runtime_torch').infer.runtime_torch.has_bfloat16('cpu')",
     reason="this processor has no bfloat16",
@@ -195,6 +195,18 @@ def tiles(bundled):
     return found
 
 
+def kinds_of_weights(path):
+    """Return in what the weights of each convolution are kept, first to last."""
+    found = []
+    for one in openvino.Core().read_model(path).get_ordered_ops():
+        if one.get_type_name() == "Convolution":
+            node = one.input_value(1).get_node()
+            while node.get_type_name() != "Constant":
+                node = node.input_value(0).get_node()
+            found.append(node.get_element_type().get_type_name())
+    return found
+
+
 @pytest.mark.slow
 def test_a_card_is_calibrated_once_and_runs_in_integers(bundled, tiles, tmp_path, monkeypatch):
     pytest.importorskip("nncf")
@@ -205,6 +217,7 @@ def test_a_card_is_calibrated_once_and_runs_in_integers(bundled, tiles, tmp_path
         "facies-int8.bin", "facies-int8.xml", "facies.json", "facies.safetensors",
     ]  # fmt: skip
     assert card.quantized["pixels"] == 2 * 160 * 160
+    assert kinds_of_weights(tmp_path / "facies-int8.xml") == ["f32", *["i8"] * 6, "f32"]
     found = choices.compared(card, "openvino-int8", tiles[3::4])
     assert found.agreement == card.quantized["agreement"] > 0.9
     assert "openvino-int8" in runtimes.candidates(card)
