@@ -4,8 +4,8 @@ glibc maps every large buffer afresh and unmaps it when it is freed, and gives t
 back to the system; both are faulted in again, page by page, by the next forward pass, which was
 measured at a fifth of its time, and at a third under the nanny of Dask, which sets
 `MALLOC_TRIM_THRESHOLD_=65536`. Before the first forward pass this process therefore raises both
-thresholds with mallopt(3). What is freed is used again, so memory stays at the peak of what was
-in use at a time; it does not grow.
+thresholds with mallopt(3), and lets new threads share one arena (see `carriers`). What is freed is
+used again, so memory stays at the peak of what was in use at a time; it does not grow.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt, as in glibc's malloc.h."""
 
 NEVER = 2**31 - 1
@@ -52,9 +52,9 @@ def keep_buffers() -> bool:
     -------
     bool
         Whether the allocator was changed. Not where it is another one than glibc's, nor where
-        `GLACIERCUBE_KEEP_BUFFERS=0`. A threshold that the user has set in the environment
-        (`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`, or in `GLIBC_TUNABLES`) stays, but for
-        the 65536 of Dask's nanny.
+        `GLACIERCUBE_KEEP_BUFFERS=0`. What the user has set in the environment
+        (`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`, `MALLOC_ARENA_MAX`, or in
+        `GLIBC_TUNABLES`) stays, but for the 65536 of Dask's nanny.
     """
     with _lock:
         if _done:
@@ -92,9 +92,9 @@ def wanted_of(
     Examples
     --------
     >>> wanted_of({"MALLOC_TRIM_THRESHOLD_": "65536"}, "linux", "/lib/libc.so.6")
-    ((-3, 1073741824), (-1, 2147483647))
+    ((-3, 1073741824), (-1, 2147483647), (-8, 1))
     >>> wanted_of({"MALLOC_TRIM_THRESHOLD_": "9000000"}, "linux", "/lib/libc.so.6")
-    ((-3, 1073741824),)
+    ((-3, 1073741824), (-8, 1))
     >>> wanted_of({}, "linux", "/usr/lib/libjemalloc.so.2"), wanted_of({}, "darwin", "")
     ((), ())
     """
@@ -108,6 +108,8 @@ def wanted_of(
         wanted.append((M_MMAP_THRESHOLD, LARGE))
     if environ.get("MALLOC_TRIM_THRESHOLD_", DASK) == DASK and "trim_threshold" not in tunables:
         wanted.append((M_TRIM_THRESHOLD, NEVER))
+    if not environ.get("MALLOC_ARENA_MAX") and "arena_max" not in tunables:
+        wanted.append((M_ARENA_MAX, 1))
     return tuple(wanted)
 
 

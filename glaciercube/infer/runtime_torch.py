@@ -18,6 +18,7 @@ from torch import nn
 
 from glaciercube.errors import GlacierCubeError
 from glaciercube.infer import threads
+from glaciercube.infer.carriers import carried
 from glaciercube.infer.runtime_fusion import channels_last, fused
 from glaciercube.infer.runtimes import require_size
 from glaciercube.model import registry
@@ -193,11 +194,16 @@ class TorchRuntime:
             if self._target.type == "cuda":
                 self._on_gpu(batch, inner, out)
             else:
-                with threads.slot() as policy, intra_op(policy.threads):
-                    out.copy_(self._forward(batch.to(self._target), inner))
+                with threads.slot() as policy:
+                    carried(lambda: self._on_cpu(batch, inner, out, policy))
         except torch.cuda.OutOfMemoryError:
             return False
         return True
+
+    @torch.inference_mode()
+    def _on_cpu(self, batch, inner, out, policy):
+        with intra_op(policy.threads):
+            out.copy_(self._forward(batch.to(self._target), inner))
 
     def _on_gpu(self, batch, inner, out):
         with _turns:

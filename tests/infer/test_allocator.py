@@ -3,23 +3,31 @@ import sys
 
 import pytest
 
-from glaciercube.infer.allocator import DASK, LARGE, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, NEVER
+from glaciercube.infer.allocator import (
+    DASK,
+    LARGE,
+    M_ARENA_MAX,
+    M_MMAP_THRESHOLD,
+    M_TRIM_THRESHOLD,
+    NEVER,
+)
 from glaciercube.infer.allocator import wanted_of as wanted
 
-BOTH = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, NEVER))
+MMAP, TRIM, ARENA = (M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, NEVER), (M_ARENA_MAX, 1)
 
 
 @pytest.mark.parametrize("environ", [{}, {"MALLOC_TRIM_THRESHOLD_": DASK}])
 def test_both_thresholds_are_raised_and_dasks_is_no_wish(environ):
-    assert wanted(environ, "linux", "/lib/libc.so.6") == BOTH
+    assert wanted(environ, "linux", "/lib/libc.so.6") == (MMAP, TRIM, ARENA)
 
 
 @pytest.mark.parametrize(
     ("environ", "left"),
     [
-        ({"MALLOC_TRIM_THRESHOLD_": "9000000"}, BOTH[:1]),
-        ({"MALLOC_MMAP_THRESHOLD_": "1"}, BOTH[1:]),
-        ({"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=1"}, BOTH[:1]),
+        ({"MALLOC_TRIM_THRESHOLD_": "9000000"}, (MMAP, ARENA)),
+        ({"MALLOC_MMAP_THRESHOLD_": "1"}, (TRIM, ARENA)),
+        ({"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=1"}, (MMAP, ARENA)),
+        ({"MALLOC_ARENA_MAX": "4"}, (MMAP, TRIM)),
         ({"GLACIERCUBE_KEEP_BUFFERS": "0"}, ()),
     ],
 )
