@@ -68,7 +68,7 @@ def test_a_notebook_is_no_package():
         factory_of("__main__:build")
 
 
-@pytest.mark.parametrize("name", ["folder/networks.py:build", "a-b:build", "a.b:", ":build", "a:b:c"])
+@pytest.mark.parametrize("name", ["mine/nets.py:build", "a-b:build", "a.b:", ":build", "a:b:c"])
 def test_a_path_is_no_name(card, name):
     with pytest.raises(WeightsError, match=rf"must be 'package.module:build', .*found '{name}'"):
         replace(card, architecture=name)
