@@ -162,6 +162,45 @@ def require_choice(choice: str) -> None:
         raise WeightsError(f"runtime needs one of {list(CHOICES)}, found {choice!r}")
 
 
+def reference_of(card: ModelCard) -> str:
+    """Return the way in float32 that every other way of a card's network is compared with.
+
+    Parameters
+    ----------
+    card : ModelCard
+
+    Returns
+    -------
+    str
+        "torch", or "onnx" of a network that comes as ONNX.
+    """
+    return "onnx" if card.architecture == "onnx" else "torch"
+
+
+def candidates(card: ModelCard) -> tuple[str, ...]:
+    """Return the ways in which a network can run in this process and that are worth measuring.
+
+    Nothing of the network is opened, and no package is imported that is not used.
+
+    Parameters
+    ----------
+    card : ModelCard
+
+    Returns
+    -------
+    tuple of str
+        Names in `CHOICES`, that of `reference_of` first. Without "torch-eager", which is the
+        slowest, and "torch-compile", which takes half a minute to build. A network of which
+        OpenVINO lacks an operation is found out when it is opened.
+    """
+    reference = reference_of(card)
+    if reference == "onnx":
+        return (reference,)
+    torch = load("glaciercube.infer.runtime_torch")
+    here = torch.device()
+    return (reference, *(["torch-bfloat16"] if torch.has_bfloat16(here) else []))
+
+
 def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...]) -> None:
     """Raise an error if a network's output has not the size of its input.
 
