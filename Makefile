@@ -29,7 +29,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/python
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[dev,distributed,buckets,icechunk]"
+	$(PIP) --editable ".[dev,distributed,buckets,icechunk,openvino,onnx]"
 	@touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed

@@ -1,5 +1,6 @@
 """The ways to run a network, behind one small protocol: one loaded copy of each per process."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 from glaciercube.errors import WeightsError
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ModelRef, ref_of
-from glaciercube.optional import load
+from glaciercube.optional import is_installed, load
 
 CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -20,16 +21,21 @@ CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "torch-eager": ("torch-eager", "float32"),
         "torch-bfloat16": ("torch", "bfloat16"),
         "torch-compile": ("torch-compile", "float32"),
+        "openvino": ("openvino", "float32"),
+        "openvino-bfloat16": ("openvino", "bfloat16"),
+        "openvino-int8": ("openvino", "int8"),
     }
 )
 """Runtime and precision of each way by its name. "torch" keeps channels last and has batch
 normalisation within the convolutions; "torch-eager" is the network as it was written, which every
-other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build."""
+other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build;
+"openvino-int8" takes a card that was calibrated."""
 
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
     "torch-eager": "glaciercube.infer.runtime_torch",
     "torch-compile": "glaciercube.infer.runtime_torch",
+    "openvino": "glaciercube.infer.runtime_openvino",
 }
 
 
@@ -40,7 +46,7 @@ class Runtime(Protocol):
     """As in `CHOICES`: "torch", "torch-eager"."""
 
     precision: str
-    """Of the arithmetic: "float32" or "bfloat16"."""
+    """Of the arithmetic: "float32", "bfloat16" or "int8"."""
 
     def scores(self, images: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
         """Return the scores before the softmax.
@@ -65,6 +71,7 @@ class Runtime(Protocol):
 
 
 _runtimes: dict[tuple[str, ...], Runtime] = {}
+_inherited: list[Runtime] = []
 _lock = Lock()
 
 loads: Counter[tuple[str, ...]] = Counter()
@@ -107,6 +114,22 @@ def forget() -> None:
     """Drop all loaded networks of this process, and with them their memory."""
     with _lock:
         _runtimes.clear()
+
+
+def _after_fork() -> None:
+    """Load anew in a child what has threads of its own: they stay with the parent.
+
+    The parent's are kept, never to be used: to let go of one waits for its threads.
+    """
+    global _lock
+    _lock = Lock()
+    for key, runtime in list(_runtimes.items()):
+        if not runtime.name.startswith("torch"):
+            _inherited.append(_runtimes.pop(key))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
@@ -198,7 +221,12 @@ def candidates(card: ModelCard) -> tuple[str, ...]:
         return (reference,)
     torch = load("glaciercube.infer.runtime_torch")
     here = torch.device()
-    return (reference, *(["torch-bfloat16"] if torch.has_bfloat16(here) else []))
+    can = {"torch-bfloat16": torch.has_bfloat16(here)}
+    if here.startswith("cpu") and is_installed("openvino"):
+        can["openvino"] = True
+        can["openvino-bfloat16"] = torch.has_bfloat16("cpu")
+        can["openvino-int8"] = bool(card.quantized)
+    return (reference, *(name for name, possible in can.items() if possible))
 
 
 def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...]) -> None:
