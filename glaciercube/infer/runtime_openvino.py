@@ -123,14 +123,18 @@ class OpenVinoRuntime:
         for start in range(0, len(images), count):
             batch = images[start : start + count]
             with threads.slot(), self._request() as request:
-                found = request.infer([batch], share_inputs=True, share_outputs=True)[0]
+                found = request.infer([batch], share_outputs=True)[0]
                 require_size(self._card, batch.shape, found.shape)
                 out[start : start + count] = found[:, :, inner[0], inner[1]]
         return out
 
     @contextmanager
     def _request(self) -> Iterator[Any]:
-        """Lend a request, which has buffers of its own; one is made for each slot."""
+        """Lend a request, which has buffers of its own; one is made for each slot.
+
+        Its input is always copied: OpenVINO 2026.4 keeps a pointer to an input that is shared,
+        and may copy the next request's there.
+        """
         try:
             request = self._idle.pop()
         except IndexError:
