@@ -17,7 +17,7 @@ from torch import nn
 
 from glaciercube.errors import WeightsError
 from glaciercube.infer import threads
-from glaciercube.infer.runtime_fusion import TOLERANCE
+from glaciercube.infer.runtime_fusion import TOLERANCE, fuse
 from glaciercube.infer.runtime_torch import BATCH_PIXELS, has_bfloat16
 from glaciercube.infer.runtimes import require_size
 from glaciercube.model import registry
@@ -68,13 +68,10 @@ def open_network(ref: ModelRef, place: str = "") -> "OpenVinoRuntime":
             "the runtime 'openvino-bfloat16' needs a CPU that computes in bfloat16 (AVX512-BF16 or "
             "AMX), this one does not; use 'openvino'"
         )
-    network = registry.own_network_of(ref)
-    model = converted(network, ref.card)
-    plain = compiled(model, "float32")
-    _require_same_scores(plain, network, ref.card)
-    return OpenVinoRuntime(
-        ref, plain if ref.precision == "float32" else compiled(model, ref.precision)
-    )
+    model, plain = checked(ref)
+    if ref.precision == "float32":
+        return OpenVinoRuntime(ref, plain)
+    return OpenVinoRuntime(ref, compiled(model, ref.precision))
 
 
 class OpenVinoRuntime:
@@ -143,39 +140,29 @@ class OpenVinoRuntime:
         self._idle.append(request)
 
 
-def converted(network: nn.Module, card: ModelCard) -> Any:
-    """Return a network of torch as one of OpenVINO that takes images of any size.
+def checked(ref: ModelRef) -> tuple[Any, Any]:
+    """Return a network that gives the scores that it has in torch.
 
     Parameters
     ----------
-    network : Module
-        In evaluation mode.
-    card : ModelCard
-        Of the network.
+    ref : ModelRef
 
     Returns
     -------
-    openvino.Model
-        In float32.
+    model : openvino.Model
+        In float32, of images of any size; batch normalisation is within the convolutions.
+    network : openvino.CompiledModel
+        The same, ready to run in float32.
 
     Raises
     ------
     WeightsError
-        If it has an operation that OpenVINO does not know, or its forward cannot be followed.
+        If OpenVINO does not know an operation, or gives other scores.
     """
-    decoder = load("openvino.frontend.pytorch.ts_decoder")
-    frontend = load("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
-    try:
-        with torch.inference_mode():
-            traced = decoder.TorchScriptPythonDecoder(network, example_input=next(_images(card)))
-            model = frontend.convert(frontend.load(traced))
-        model.reshape(openvino.PartialShape([-1, len(card.bands), -1, -1]))
-    except Exception as error:  # what a foreign network does cannot be foreseen
-        raise WeightsError(
-            f"OpenVINO does not take the network of {card.name!r}; run it with runtime='torch': "
-            f"{_line(error)}"
-        ) from error
-    return model
+    model = _converted(fuse(registry.own_network_of(ref)), ref.card)
+    network = compiled(model, "float32")
+    _require_same_scores(network, registry.own_network_of(ref), ref.card)
+    return model, network
 
 
 def compiled(model: Any, precision: str) -> Any:
@@ -238,7 +225,7 @@ def calibrated(card: ModelCard) -> Any:
             f"OpenVINO cannot read {str(place)!r}: {_line(error)}; calibrate the network again "
             "with this version of OpenVINO"
         ) from error
-    made_of = str(model.get_rt_info(MARK)) if model.has_rt_info(MARK) else ""
+    made_of = model.get_rt_info(MARK).astype(str) if model.has_rt_info(MARK) else ""
     if made_of != card.sha256:
         raise WeightsError(
             f"the 8-bit network {str(place)!r} must be of the weights with sha256 {card.sha256}, "
@@ -266,6 +253,23 @@ def _bytes_of(place: Path, suffix: str, sha256: str) -> bytes:
             "corrupt or another one; copy it again, or calibrate again"
         )
     return content
+
+
+def _converted(network: nn.Module, card: ModelCard) -> Any:
+    """Return a network of torch as one of OpenVINO."""
+    decoder = load("openvino.frontend.pytorch.ts_decoder")
+    frontend = load("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
+    try:
+        with torch.inference_mode():
+            traced = decoder.TorchScriptPythonDecoder(network, example_input=next(_images(card)))
+            model = frontend.convert(frontend.load(traced))
+        model.reshape(openvino.PartialShape([-1, len(card.bands), -1, -1]))
+    except Exception as error:  # what a foreign network does cannot be foreseen
+        raise WeightsError(
+            f"OpenVINO does not take the network of {card.name!r}; run it with runtime='torch': "
+            f"{_line(error)}"
+        ) from error
+    return model
 
 
 def _images(card: ModelCard) -> Iterator[torch.Tensor]:
