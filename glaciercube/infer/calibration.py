@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import itertools
 import math
 import os
 import shutil
@@ -30,6 +31,10 @@ NEEDED = 0.999
 ENDS = ((0, 0), (1, 1), (2, 1), (2, 2), (3, 3))
 """How many of the first and of the last convolutions stay in float32, tried in this order: what
 enters a network and what leaves it has the widest ranges."""
+
+OUTLIERS = (1e-4, 0.0)
+"""Share of the values of a layer in an image that lie beyond its range at each end, tried in this
+order: a few very bright pixels would make all steps coarse, or be what tells classes apart."""
 
 FEWEST = 8
 """Images, those that are held out among them."""
@@ -91,8 +96,9 @@ def calibrate(
     -----
     Post-training quantisation by NNCF, with fast bias correction: weights by output channel,
     symmetric; activations by layer, from the mean over the images of their smallest and largest
-    value. Only convolutions are in integers. Where agreement is too low, more and more of the
-    first and last ones stay in float32, as `ENDS` says. The same images give the same files.
+    value, with or without outliers. Only convolutions are in integers. Where agreement is too
+    low, more and more of the first and last ones stay in float32, as `ENDS` says. The same
+    images give the same files.
     """
     _require_torch(card)
     given = _checked(card, images, "images")
@@ -163,9 +169,9 @@ def tiles_of(
         if len(found) == count:
             return found
     raise SchemaError(
-        f"calibration needs {count} images of {rows} x {columns} pixels of which half was measured, "
-        f"found {len(found)} in {TRIES * count} tries; give a cube with more measured pixels, or "
-        "ask for fewer"
+        f"calibration needs {count} images of {rows} x {columns} pixels of which half was "
+        f"measured, found {len(found)} in {TRIES * count} tries; give a cube with more measured "
+        "pixels, or ask for fewer"
     )
 
 
@@ -209,6 +215,7 @@ class _Trial:
 
     model: Any
     ends: tuple[int, int]
+    outliers: float
     agreement: float
     pixels: int
 
@@ -221,15 +228,23 @@ def _first_that_agrees(card, ranging, counted) -> _Trial:
     reference = runtime_of(ref_for(card, reference_of(card)))
     wanted = [_classes(reference, image) for image in counted]
     tried = []
-    for ends in _possible_ends(model):
-        changed = _quantised(model, ranging, ends)
+    for ends, outliers in itertools.product(_possible_ends(model), OUTLIERS):
+        changed = _quantised(model, ranging, ends, outliers)
         runtime = openvino.OpenVinoRuntime(ref, openvino.compiled(changed, "int8"))
         same = [
             int((_classes(runtime, image) == classes).sum())
             for image, classes in zip(counted, wanted, strict=True)
         ]
         pixels = sum(classes.size for classes in wanted)
-        tried.append(_Trial(model=changed, ends=ends, agreement=sum(same) / pixels, pixels=pixels))
+        tried.append(
+            _Trial(
+                model=changed,
+                ends=ends,
+                outliers=outliers,
+                agreement=sum(same) / pixels,
+                pixels=pixels,
+            )
+        )
         if tried[-1].agreement >= NEEDED:
             break
     return max(tried, key=lambda trial: trial.agreement)
@@ -253,7 +268,7 @@ def _convolutions(model) -> list[str]:
     ]
 
 
-def _quantised(model, images, ends):
+def _quantised(model, images, ends, outliers):
     """Return a network with convolutions in integers but for some of the first and last."""
     nncf = load("nncf")
     nncf.set_log_level(40)  # errors
@@ -274,7 +289,26 @@ def _quantised(model, images, ends):
             subset_size=len(images),
             fast_bias_correction=True,
             ignored_scope=nncf.IgnoredScope(names=others, validate=False),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=_ranges(outliers)
+            ),
         )
+
+
+def _ranges(outliers):
+    """Return how the range of a layer follows from the images."""
+    found = load("nncf.quantization.range_estimator")
+    kinds = found.StatisticsType
+    names = (kinds.QUANTILE, kinds.QUANTILE) if outliers else (kinds.MIN, kinds.MAX)
+    low, high = (
+        found.StatisticsCollectorParameters(
+            statistics_type=kind,
+            aggregator_type=found.AggregatorType.MEAN,
+            quantile_outlier_prob=outliers,
+        )
+        for kind in names
+    )
+    return found.RangeEstimatorParameters(min=low, max=high)
 
 
 def _classes(runtime, image) -> np.ndarray:
@@ -305,7 +339,8 @@ def _written(card, best: _Trial, folder: Path, source: str) -> ModelCard:
         "sha256_bin": hashes[1],
         "agreement": math.floor(best.agreement * 1e6) / 1e6,
         "pixels": best.pixels,
-        "convolutions_in_float32": list(best.ends),
+        "float32_convolutions": list(best.ends),
+        "outliers": best.outliers,
     }
     more = {"images": source} if source else {}
     return replace(card, weights=str(weights), quantized=quantized | more)

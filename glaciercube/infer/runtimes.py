@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from glaciercube.errors import WeightsError
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import ONNX, ModelCard
 from glaciercube.model.reference import ModelRef, ref_of
 from glaciercube.optional import is_installed, load
 
@@ -24,18 +24,21 @@ CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "openvino": ("openvino", "float32"),
         "openvino-bfloat16": ("openvino", "bfloat16"),
         "openvino-int8": ("openvino", "int8"),
+        "onnx": ("onnx", "float32"),
     }
 )
 """Runtime and precision of each way by its name. "torch" keeps channels last and has batch
 normalisation within the convolutions; "torch-eager" is the network as it was written, which every
 other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build;
-"openvino-int8" takes a card that was calibrated."""
+"openvino-int8" takes a card that was calibrated; "onnx" is the one way of a network that comes as
+an ONNX file."""
 
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
     "torch-eager": "glaciercube.infer.runtime_torch",
     "torch-compile": "glaciercube.infer.runtime_torch",
     "openvino": "glaciercube.infer.runtime_openvino",
+    "onnx": "glaciercube.infer.runtime_onnx",
 }
 
 
@@ -144,7 +147,8 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     Raises
     ------
     WeightsError
-        If there is no such name.
+        If there is no such name, or the network comes as ONNX and the way is of another kind, or
+        the other way round.
 
     Examples
     --------
@@ -154,6 +158,7 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     ('torch', 'bfloat16', 'torch-bfloat16')
     """
     require_choice(choice)
+    _require_kind(card, choice)
     runtime, precision = CHOICES[choice]
     return replace(ref_of(card), runtime=runtime, precision=precision)
 
@@ -197,7 +202,7 @@ def reference_of(card: ModelCard) -> str:
     str
         "torch", or "onnx" of a network that comes as ONNX.
     """
-    return "onnx" if card.architecture == "onnx" else "torch"
+    return "onnx" if card.architecture == ONNX else "torch"
 
 
 def candidates(card: ModelCard) -> tuple[str, ...]:
@@ -247,6 +252,19 @@ def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...
         raise WeightsError(
             f"the network of {card.name!r} must give scores of shape {needed}, found "
             f"{tuple(found)}; its output must have the size of its input"
+        )
+
+
+def _require_kind(card, choice):
+    if choice == "onnx" and card.architecture != ONNX:
+        raise WeightsError(
+            f"runtime='onnx' is for networks that come as ONNX files, {card.name!r} is of the "
+            f"architecture {card.architecture!r}; use 'torch'"
+        )
+    if choice != "onnx" and card.architecture == ONNX:
+        raise WeightsError(
+            f"the network of {card.name!r} comes as ONNX and has no torch module, so it runs with "
+            f"runtime='onnx' only, found {choice!r}"
         )
 
 

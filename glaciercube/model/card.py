@@ -19,6 +19,9 @@ from glaciercube.model.weights import check_weights_file, refuse_pickle
 OBSCURED = "obscured"
 """Category of an extent card for what hides the ground: cloud, unreadable shadow. Code 255."""
 
+ONNX = "onnx"
+"""Architecture of a card whose weights are an ONNX file: the network itself, no torch module."""
+
 LEVELS = ("surface", "top-of-atmosphere")
 """What a card's `radiometry` and a cube's `level` may say."""
 
@@ -33,13 +36,13 @@ class ModelCard:
     """Which class layer it gives."""
 
     architecture: str
-    """Name in `networks.NETWORKS`."""
+    """Name in `networks.NETWORKS`, or "onnx"."""
 
     arguments: Mapping[str, Any]
     """Of the architecture, plain JSON values."""
 
     weights: str
-    """Absolute path of the safetensors file; the card names it relative to itself."""
+    """Absolute path of the safetensors or ONNX file; the card names it relative to itself."""
 
     sha256: str
     """Of the weights file, hexadecimal."""

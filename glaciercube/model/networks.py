@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from glaciercube.errors import WeightsError
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import ONNX, ModelCard
 from glaciercube.model.fcn import FCN
 from glaciercube.model.unet import ResUNet, UNet
 
@@ -28,12 +28,17 @@ def build(card: ModelCard) -> nn.Module:
     Raises
     ------
     WeightsError
-        If the architecture is unknown or does not take the arguments.
+        If the architecture is unknown, does not take the arguments, or is "onnx".
 
     Notes
     -----
     The caller's random state is left as it was.
     """
+    if card.architecture == ONNX:
+        raise WeightsError(
+            f"the network of {card.name!r} comes as ONNX and has no torch module; run it with "
+            "runtime='onnx'"
+        )
     if card.architecture not in NETWORKS:
         raise WeightsError(
             f"the card {card.name!r} needs the architecture {card.architecture!r}; this version "
