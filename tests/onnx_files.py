@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from cards import BANDS, OF_TASK, fields_of
+from cards import BANDS, fields_of
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -15,8 +15,11 @@ from glaciercube.model.weights import sha256_of
 FLOAT = TensorProto.FLOAT
 
 
-def same_network(seed=0, dilations=(1, 2), width=6, categories=len(OF_TASK["facies"])):
-    """Return the network of `write_network` in torch."""
+SIZE = ("n", 4, "y", "x")
+
+
+def same_network(seed=0, dilations=(1, 2), width=6, categories=5):
+    """Return what `onnx_card` is a card of, in torch."""
     torch.manual_seed(seed)
     layers, before = [], len(BANDS)
     for dilation in dilations:
@@ -25,7 +28,7 @@ def same_network(seed=0, dilations=(1, 2), width=6, categories=len(OF_TASK["faci
     return nn.Sequential(*layers, nn.Conv2d(before, categories, 1)).eval().requires_grad_(False)
 
 
-def model_of(network, size=("n", len(BANDS), "y", "x"), dtype=FLOAT, out=None):
+def model_of(network, size=SIZE, dtype=FLOAT, out=None):
     """Return convolutions and activations in a row as an ONNX model."""
     nodes, tensors, value = [], [], "image"
     for number, layer in enumerate(network):

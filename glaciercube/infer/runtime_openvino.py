@@ -18,7 +18,7 @@ from torch import nn
 from glaciercube.errors import WeightsError
 from glaciercube.infer import threads
 from glaciercube.infer.runtime_fusion import TOLERANCE, fuse
-from glaciercube.infer.runtime_torch import BATCH_PIXELS, has_bfloat16
+from glaciercube.infer.runtime_torch import BATCH_PIXELS, has_bfloat16, intra_op
 from glaciercube.infer.runtimes import require_size
 from glaciercube.model import registry
 from glaciercube.model.card import ModelCard
@@ -30,7 +30,7 @@ openvino = load("openvino")
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """OpenVINO's name of the precision of what is not in integers."""
 
-CACHED_SHAPES = 128
+CACHED_SHAPES = 64
 """Kernels kept for shapes seen before, of a whole network with all its layers; OpenVINO's own
 number, 5000, is memory that grows with each new size of a block."""
 
@@ -159,9 +159,10 @@ def checked(ref: ModelRef) -> tuple[Any, Any]:
     WeightsError
         If OpenVINO does not know an operation, or gives other scores.
     """
-    model = _converted(fuse(registry.own_network_of(ref)), ref.card)
-    network = compiled(model, "float32")
-    _require_same_scores(network, registry.own_network_of(ref), ref.card)
+    with intra_op(threads.policy().threads):
+        model = _converted(fuse(registry.own_network_of(ref)), ref.card)
+        network = compiled(model, "float32")
+        _require_same_scores(network, registry.own_network_of(ref), ref.card)
     return model, network
 
 
