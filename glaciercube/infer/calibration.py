@@ -316,6 +316,14 @@ def _classes(runtime, image) -> np.ndarray:
     return runtime.scores(image[np.newaxis], whole)[0].argmax(axis=0)
 
 
+def _named_by_order(model) -> None:
+    """Give operations names that do not count what this process made before."""
+    model.set_friendly_name("network")
+    model.set_rt_info("", ["nncf"])
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+
+
 def _written(card, best: _Trial, folder: Path, source: str) -> ModelCard:
     """Write a network beside its weights and return the card that names it."""
     openvino = load("glaciercube.infer.runtime_openvino")
@@ -326,6 +334,7 @@ def _written(card, best: _Trial, folder: Path, source: str) -> ModelCard:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(card.weights, weights)
     name = f"{weights.stem}-int8.xml"
+    _named_by_order(best.model)
     best.model.set_rt_info(card.sha256, openvino.MARK)
     with TemporaryDirectory(dir=folder) as draft:
         openvino.openvino.save_model(best.model, Path(draft) / name, compress_to_fp16=False)
