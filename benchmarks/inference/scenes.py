@@ -167,11 +167,11 @@ def calibrate(setup: Setup, network: str) -> dict[str, Any]:
     if network == "fcn" and not setup.plain(network).exists():
         bundled = card_of("facies")
         weights = shutil.copy(place_of(bundled), setup.plain(network).with_suffix(".safetensors"))
-        write_card(replace(bundled, weights=str(weights)), setup.plain(network))
+        write_card(replace(bundled, weights=str(weights), quantized={}), setup.plain(network))
     if not setup.calibrated(network).exists():
         card = read_card(setup.plain(network))
-        tiles = calibration.tiles_of(read(setup.cube), card)
-        calibration.calibrate(card, tiles, setup.calibrated(network))
+        found = calibration.calibrate(card, calibration.tiles_of(read(setup.cube), card))
+        write_card(found, setup.calibrated(network))
     return {"agreement": read_card(setup.calibrated(network)).quantized["agreement"]}
 
 

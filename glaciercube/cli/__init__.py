@@ -45,6 +45,7 @@ def _parser():
     _add_map(commands)
     _add_sensors(commands)
     _add_train(commands)
+    _add_calibrate(commands)
     _add_run(commands, "run", "run a plan, or go on with a run that was interrupted")
     _add_run(commands, "resume", "go on with a run that was interrupted")
     _add_status(commands)
@@ -102,6 +103,22 @@ def _add_train(commands):
     train.add_argument("--out", required=True, help="folder for the weights and the card")
     train.add_argument("--steps", type=int, help="optimiser steps (a full training by default)")
     train.add_argument("--seed", type=int, default=0)
+
+
+def _add_calibrate(commands):
+    calibrate = commands.add_parser(
+        "calibrate", help="make a network that runs in 8-bit integers (openvino-int8)"
+    )
+    calibrate.set_defaults(module="calibration")
+    calibrate.add_argument("model", help="a card (.json), or the name of a bundled network")
+    calibrate.add_argument("--out", required=True, help="folder for the card and its files")
+    images = calibrate.add_mutually_exclusive_group(required=True)
+    images.add_argument("--cube", metavar="STORE", help="that the network is to be used on")
+    images.add_argument(
+        "--spectra",
+        metavar="DIR",
+        help="folder with the labelled spectra, to simulate scenes; for a bundled network",
+    )
 
 
 def _add_run(commands, name, text):

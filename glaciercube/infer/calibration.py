@@ -1,186 +1,378 @@
-"""The ranges of a network in 8-bit integers: found once, on real tiles, and kept with the card."""
+"""Networks in 8-bit integers: ranges found once on some images, and written beside the weights."""
 
+import contextlib
+import hashlib
+import io
+import itertools
+import math
 import os
 import shutil
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from glaciercube.errors import WeightsError
-from glaciercube.infer import choices, runtimes
-from glaciercube.infer.choices import AGREEMENT, PIXELS, Sample
-from glaciercube.infer.cubes import dask_arrays, readers
+from glaciercube.errors import SchemaError, WeightsError
+from glaciercube.infer import checks
+from glaciercube.infer.choices import AGREEMENT
+from glaciercube.infer.cubes import Both, dask_arrays, readers
 from glaciercube.infer.dates import away_by, seen_by
 from glaciercube.infer.reads import Read
-from glaciercube.infer.samples import samples_of
-from glaciercube.infer.settling import SIDE, seen_in
+from glaciercube.infer.runtimes import ref_for, reference_of, runtime_of
 from glaciercube.infer.work import Work
 from glaciercube.model import channels
-from glaciercube.model.card import ModelCard, write_card
-from glaciercube.model.weights import sha256_of
+from glaciercube.model.card import ModelCard
+from glaciercube.model.reference import IN_MEMORY
+from glaciercube.model.weights import check_weights_file
 from glaciercube.optional import load
+from glaciercube.windows import Window
 
-CHOICE = "openvino-int8"
+ENDS = ((0, 0), (1, 1), (2, 1), (2, 2), (3, 3))
+"""How many of the first and of the last convolutions stay in float32, tried in this order: what
+enters a network and what leaves it has the widest ranges."""
 
-TILES = 4
-"""Tiles, at least: every fourth is held out to measure the agreement."""
+OUTLIERS = (1e-4, 0.0)
+"""Share of the values of a layer in an image that lie beyond its range at each end, tried in this
+order: a few very bright pixels would make all steps coarse, or be what tells classes apart."""
+
+FEWEST = 8
+"""Images, those that are held out among them."""
+
+HELD_OUT = 4
+"""Every fourth image is held out to count agreement on, if no others are given."""
+
+TRIES = 20
+"""Places looked at for each image, as clouds and the ends of a swath may hide some."""
+
+_CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
+"""OpenVINO's names of what is computed in integers. All else stays in float32."""
 
 
-def calibrate(card: ModelCard, tiles: Sequence[Sample], path: str | Path) -> ModelCard:
-    """Find the ranges of a network's values, and write a card that runs in 8-bit integers.
+def calibrate(
+    card: ModelCard,
+    images: Sequence[np.ndarray],
+    *,
+    held_out: Sequence[np.ndarray] | None = None,
+    folder: str | Path | None = None,
+    source: str = "",
+) -> ModelCard:
+    """Return a card whose network can run in 8-bit integers: with runtime "openvino-int8".
+
+    The calibrated network is written as `<weights>-int8.xml` and `.bin`; the card itself is to
+    be written by `glaciercube.model.card.write_card`.
 
     Parameters
     ----------
     card : ModelCard
-        Of a network with weights of its own (not ONNX).
-    tiles : sequence of Sample
-        What the network sees of typical cubes, normalised: `tiles_of` gives them. Every fourth is
-        held out.
-    path : str or Path
-        Of the card to write (JSON), in the folder of the weights. Beside it come
-        `<name>-int8.xml` and `<name>-int8.bin`, OpenVINO's own format.
+        Of a torch network.
+    images : sequence of array (channel, y, x), float32
+        Normalised, as the network sees them, of any size; 8 or more. They should show all that
+        it is to be used on: ice and snow, cloud and shadow, land and water. See `tiles_of`.
+    held_out : sequence of array (channel, y, x), float32, optional
+        Images that agreement is counted on; every fourth of `images` by default, and the ranges
+        come from the others.
+    folder : path, optional
+        Where to write; the weights are copied there too. The folder of the weights by default.
+    source : str
+        What the images show, for the card.
 
     Returns
     -------
     ModelCard
-        As written: its `quantized` has the files, their hashes, and the agreement with float32
-        on the tiles held out.
+        Its `quantized` says the file, its hashes, and the share of pixels whose class is that in
+        float32.
 
     Raises
     ------
     WeightsError
-        If there are too few tiles, or the classes agree in less than 99.9 % of the pixels held
-        out; nothing is written then.
+        If fewer than 99.9 % of the classes of held-out pixels are those in float32 (the message
+        has the share); if the images are too few, of other channels or hold NaN; if the network
+        comes as ONNX or lives in memory alone.
     ImportError
-        If nncf or openvino are not installed: ``pip install 'glaciercube[openvino]'``.
+        If OpenVINO or NNCF is not installed.
 
     Notes
     -----
-    Static quantisation after training (nncf): ranges of activations from the tiles, of weights
-    per channel, corrected for their bias. The same tiles give the same numbers.
-
-    The first and the last convolution stay as they are: most of the disagreement is theirs, and
-    little of the time. Weights have all of their 8 bits, which processors without VNNI
-    (AVX512-VNNI, AVX-VNNI) may add up to too large numbers: there the classes do not agree, and
-    "auto" takes another way.
+    Post-training quantisation by NNCF, with fast bias correction: weights by output channel,
+    symmetric; activations by layer, from the mean over the images of their smallest and largest
+    value, with or without outliers. Only convolutions are in integers. Where agreement is too
+    low, more and more of the first and last ones stay in float32, as `ENDS` says. The same
+    images give the same files.
     """
-    used = [tile for number, tile in enumerate(tiles) if number % 4 != 3]
-    held_out = [tile for number, tile in enumerate(tiles) if number % 4 == 3]
-    pixels = sum(int(tile.measured.sum()) for tile in held_out)
-    if len(tiles) < TILES or pixels < PIXELS:
+    _require_torch(card)
+    given = _checked(card, images, "images")
+    if held_out is None:
+        ranging = [image for number, image in enumerate(given) if number % HELD_OUT]
+        counted = given[::HELD_OUT]
+    else:
+        ranging, counted = given, _checked(card, held_out, "held_out")
+    if len(given) < FEWEST:
         raise WeightsError(
-            f"calibration needs {TILES} tiles or more, and {PIXELS} measured pixels in every "
-            f"fourth of them, found {len(tiles)} and {pixels}; give more or larger tiles"
+            f"calibration needs {FEWEST} images or more, found {len(given)}; cut some from a cube "
+            "with glaciercube.infer.calibration.tiles_of"
         )
-    target = Path(path).absolute()
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".calibration-") as folder:
-        draft = _drafted(card, used, Path(folder), target.stem)
-        choice = choices.compared(draft, CHOICE, held_out)
-        if choice.agreement < AGREEMENT:
-            raise WeightsError(
-                f"{card.name} in 8-bit integers gives the classes of float32 in "
-                f"{100 * choice.agreement:.3f} % of {pixels} pixels, needs {100 * AGREEMENT:g} %; "
-                "calibrate on tiles of more kinds of scenes, or do without"
-            )
-        told = dict(draft.quantized) | {"agreement": choice.agreement, "pixels": choice.pixels}
-        done = replace(draft, weights=card.weights, quantized=told)
-        for name in (told["file"], Path(told["file"]).with_suffix(".bin").name):
-            os.replace(Path(folder) / name, target.parent / name)
-    write_card(done, target)
-    return done
+    best = _first_that_agrees(card, ranging, counted)
+    if best.agreement < AGREEMENT:
+        raise WeightsError(
+            f"the network of {card.name!r} in 8-bit integers must agree with float32 in "
+            f"{AGREEMENT:.1%} of the pixels, found {best.agreement:.3%} of {best.pixels} at best; "
+            "give more images of what it is used on, or use 'openvino-bfloat16'"
+        )
+    return _written(
+        card, best, Path(card.weights).parent if folder is None else Path(folder), source
+    )
 
 
-def tiles_of(cube: xr.Dataset, card: ModelCard, count: int = 16) -> list[Sample]:
-    """Return what a network sees in some places of a cube; reads and computes them now.
+def tiles_of(
+    cube: xr.Dataset, card: ModelCard, *, count: int = 64, side: int = 256, seed: int = 0
+) -> list[np.ndarray]:
+    """Return normalised images cut from a cube at random dates and places, to calibrate with.
 
     Parameters
     ----------
     cube : Dataset
-        With the bands of the card, as `read` gives it.
+        That `predict` would take; only what is cut is read.
     card : ModelCard
     count : int
-        Of tiles of 512 x 512 pixels at most, those that were measured best; fewer where the cube
-        has no more.
+        Images.
+    side : int
+        Rows and columns (pixels) of each, made smaller where the cube is, and up to the network's
+        stride; a network of a fixed window gets that.
+    seed : int
+        The same seed cuts the same images.
+
+    Returns
+    -------
+    list of array (channel, y, x), float32
+        At least half of each was measured.
 
     Raises
     ------
     SchemaError
-        If the cube lacks a band of the card.
+        If the cube is not what the card needs, or so little was measured that too few are found.
     """
+    checks.check_cube(cube, [card])
+    sizes = [int(cube.sizes[name]) for name in ("time", "y", "x")]
+    rows, columns = (card.window or _multiple(min(side, size), card.stride) for size in sizes[1:])
+    generator = np.random.default_rng(seed)
+    work, both = _reading(cube, card)
+    found: list[np.ndarray] = []
+    for _ in range(TRIES * count):
+        spans = (sizes[0], sizes[1] - rows + 1, sizes[2] - columns + 1)
+        date, y, x = (int(generator.integers(max(1, span))) for span in spans)
+        window = Window(y, y + rows, x, x + columns)
+        dates = (date, *work.others_of(date))
+        reads = {each: Read.of(*both(each, window), window, each) for each in dates}
+        read = replace(reads.pop(date), others=reads)
+        if read.measured.mean() >= 0.5:
+            found.append(read.image(window, work, card))
+        if len(found) == count:
+            return found
+    raise SchemaError(
+        f"calibration needs {count} images of {rows} x {columns} pixels of which half was "
+        f"measured, found {len(found)} in {TRIES * count} tries; give a cube with more measured "
+        "pixels, or ask for fewer"
+    )
+
+
+def _reading(cube: xr.Dataset, card: ModelCard) -> tuple[Work, Both]:
+    """Return what tells which dates and bands a network sees, and what reads them."""
     arrays, names = dask_arrays(cube), [str(name) for name in cube["band"].values]
     positions = channels.positions(names, card)
-    chunks = (arrays[1].chunks[0], *(_tiled(size) for size in arrays[1].shape[1:]))
     work = Work(
         refs=(),
         bands=tuple(names[at] for at in positions),
         planes=(),
         halo=0,
         stride=card.stride,
-        chunks=chunks,
+        chunks=(arrays[1].chunks[0], arrays[1].chunks[1], arrays[1].chunks[2]),
         times=tuple(str(time) for time in cube["time"].values),
         positions=tuple(positions),
         seen=seen_by(cube["time"].values, [card]),
         away=away_by(cube["time"].values, [card]),
     )
-    valid, both = readers(cube, arrays, work.positions)
-    parts = []
-    for one in samples_of(work, valid, 0, count * SIDE**2)[:count]:
-        dates = (one.date, *work.others_of(one.date))
-        given = {date: both(date, one.window) for date in dates}
-        reads = {date: Read.of(each[0], each[1], one.window, date) for date, each in given.items()}
-        read = replace(reads.pop(one.date), others=reads)
-        parts.append((one.window, read, read.measured))
-    return list(seen_in(parts, work, card))
+    return work, readers(cube, arrays, work.positions)[1]
 
 
-def _tiled(size):
-    """Return a side in tiles, none of them small unless the side is."""
-    count = max(1, round(size / SIDE))
-    return tuple(int(one) for one in np.diff(np.linspace(0, size, count + 1).astype(int)))
+def _multiple(size: int, stride: int) -> int:
+    return max(stride, size // stride * stride)
 
 
-def _drafted(card, tiles, folder, stem):
-    """Write the network in integers to a folder; return a card of it there."""
-    weights = shutil.copy(card.weights, folder)
-    graph = folder / f"{stem}-int8.xml"
-    load("openvino").save_model(_quantized(card, tiles), str(graph), compress_to_fp16=False)
-    told = {
-        "file": graph.name,
-        "sha256": sha256_of(graph),
-        "sha256_bin": sha256_of(graph.with_suffix(".bin")),
-        "agreement": 0.0,
-        "pixels": 1,
-    }
-    return replace(card, weights=str(weights), quantized=told)
+def _require_torch(card: ModelCard) -> None:
+    if reference_of(card) != "torch":
+        raise WeightsError(
+            f"calibration needs a torch network, {card.name!r} comes as ONNX; quantise it where it "
+            "was made, and run it with runtime='onnx'"
+        )
+    if Path(card.weights).name == IN_MEMORY:
+        raise WeightsError(
+            f"calibration writes beside the weights, but the network of {card.name!r} lives in "
+            "memory; save its weights with safetensors.torch.save_file and write a card"
+        )
 
 
-def _quantized(card: ModelCard, tiles: Sequence[Sample]) -> Any:
+def _checked(card: ModelCard, images: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
+    """Return images as the network takes them."""
+    found = [np.ascontiguousarray(image, np.float32) for image in images]
+    for number, image in enumerate(found):
+        if image.ndim != 3 or image.shape[0] != card.channels or not image.size:
+            raise WeightsError(
+                f"{name} need {card.channels} normalised bands (channel, y, x) as the card "
+                f"{card.name!r} has, number {number} is of shape {image.shape}"
+            )
+        if not np.isfinite(image).all():
+            raise WeightsError(
+                f"{name} must be finite, number {number} holds NaN or infinity; the network sees "
+                f"{card.fill} where nothing was measured"
+            )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """A network in integers, and how well it agrees."""
+
+    model: Any
+    ends: tuple[int, int]
+    outliers: float
+    agreement: float
+    pixels: int
+
+
+def _first_that_agrees(card, ranging, counted) -> _Trial:
+    """Return the first of the ways to quantise that agrees, or the best of all."""
     openvino = load("glaciercube.infer.runtime_openvino")
-    model = openvino.model_of(runtimes.ref_for(card, "openvino"))
-    with openvino.untold():
-        nncf = load("nncf")
-        images = [np.ascontiguousarray(tile.image[np.newaxis]) for tile in tiles]
+    ref = ref_for(card, "openvino")
+    model, _ = openvino.checked(ref)
+    reference = runtime_of(ref_for(card, reference_of(card)))
+    wanted = [_classes(reference, image) for image in counted]
+    tried = []
+    for ends, outliers in itertools.product(_possible_ends(model), OUTLIERS):
+        changed = _quantised(model, ranging, ends, outliers)
+        runtime = openvino.OpenVinoRuntime(ref, openvino.compiled(changed, "int8"))
+        same = [
+            int((_classes(runtime, image) == classes).sum())
+            for image, classes in zip(counted, wanted, strict=True)
+        ]
+        pixels = sum(classes.size for classes in wanted)
+        tried.append(
+            _Trial(
+                model=changed,
+                ends=ends,
+                outliers=outliers,
+                agreement=sum(same) / pixels,
+                pixels=pixels,
+            )
+        )
+        if tried[-1].agreement >= AGREEMENT:
+            break
+    return max(tried, key=lambda trial: trial.agreement)
+
+
+def _possible_ends(model) -> Iterator[tuple[int, int]]:
+    """Yield how many convolutions may stay in float32 so that some are left."""
+    count = len(_convolutions(model))
+    for ends in ENDS:
+        if sum(ends) < count:
+            yield ends
+
+
+def _convolutions(model) -> list[str]:
+    """Return the names of a network's convolutions in the order in which they run."""
+    operations = model.get_ordered_ops()
+    return [
+        operation.get_friendly_name()
+        for operation in operations
+        if operation.get_type_name() in _CONVOLUTIONS
+    ]
+
+
+def _quantised(model, images, ends, outliers):
+    """Return a network with convolutions in integers but for some of the first and last."""
+    nncf = load("nncf")
+    nncf.set_log_level(40)  # errors
+    names = _convolutions(model)
+    first, last = ends
+    integers = set(names[first : len(names) - last])
+    others = [
+        operation.get_friendly_name()
+        for operation in model.get_ordered_ops()
+        if operation.get_friendly_name() not in integers
+        and operation.get_type_name() not in ("Constant", "Parameter", "Result")
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):  # of progress bars
         return nncf.quantize(
-            model,
-            nncf.Dataset(images),
-            subset_size=len(images),
+            model.clone(),
+            nncf.Dataset([image[np.newaxis] for image in images]),
             preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(images),
             fast_bias_correction=True,
-            ignored_scope=nncf.IgnoredScope(names=_ends(model)),
+            ignored_scope=nncf.IgnoredScope(names=others, validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.DISABLE
+                activations_range_estimator_params=_ranges(outliers)
             ),
         )
 
 
-def _ends(model: Any) -> list[str]:
-    """Return the names of the first and the last convolution, if there are some between them."""
-    kinds = {"Convolution", "ConvolutionBackpropData", "GroupConvolution"}
-    names = [one.get_friendly_name() for one in model.get_ordered_ops()
-             if one.get_type_name() in kinds]  # fmt: skip
-    return [names[0], names[-1]] if len(names) > 2 else []
+def _ranges(outliers):
+    """Return how the range of a layer follows from the images."""
+    found = load("nncf.quantization.range_estimator")
+    kinds = found.StatisticsType
+    names = (kinds.QUANTILE, kinds.QUANTILE) if outliers else (kinds.MIN, kinds.MAX)
+    low, high = (
+        found.StatisticsCollectorParameters(
+            statistics_type=kind,
+            aggregator_type=found.AggregatorType.MEAN,
+            quantile_outlier_prob=outliers,
+        )
+        for kind in names
+    )
+    return found.RangeEstimatorParameters(min=low, max=high)
+
+
+def _classes(runtime, image) -> np.ndarray:
+    whole = (slice(0, image.shape[1]), slice(0, image.shape[2]))
+    return runtime.scores(image[np.newaxis], whole)[0].argmax(axis=0)
+
+
+def _named_by_order(model) -> None:
+    """Give operations names that do not count what this process made before."""
+    model.set_friendly_name("network")
+    model.set_rt_info("", ["nncf"])
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+
+
+def _written(card, best: _Trial, folder: Path, source: str) -> ModelCard:
+    """Write a network beside its weights and return the card that names it."""
+    openvino = load("glaciercube.infer.runtime_openvino")
+    folder = folder.absolute()
+    weights = folder / Path(card.weights).name
+    if not weights.exists() or not weights.samefile(card.weights):
+        check_weights_file(card.weights, card.sha256)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(card.weights, weights)
+    name = f"{weights.stem}-int8.xml"
+    _named_by_order(best.model)
+    best.model.set_rt_info(card.sha256, openvino.MARK)
+    with TemporaryDirectory(dir=folder) as draft:
+        openvino.openvino.save_model(best.model, Path(draft) / name, compress_to_fp16=False)
+        found = [Path(draft) / name, (Path(draft) / name).with_suffix(".bin")]
+        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in found]
+        for file in reversed(found):
+            os.replace(file, folder / file.name)
+    quantized = {
+        "file": name,
+        "sha256": hashes[0],
+        "sha256_bin": hashes[1],
+        "agreement": math.floor(best.agreement * 1e6) / 1e6,
+        "pixels": best.pixels,
+        "float32_convolutions": list(best.ends),
+        "outliers": best.outliers,
+    }
+    more = {"images": source} if source else {}
+    return replace(card, weights=str(weights), quantized=quantized | more)

@@ -154,7 +154,11 @@ def _fastest(card, tiles):
     largest = max((tile.image for tile in tiles), key=np.size)
     best, least = reference, _seconds(card, reference.runtime, largest)
     for name in others:
-        choice = compared(card, name, tiles, classes)
+        try:
+            choice = compared(card, name, tiles, classes)
+        except WeightsError as error:  # such as an operation that it does not know
+            _log.info("%s cannot run in %r: %s", card.name, name, error)
+            continue
         if choice.agreement < AGREEMENT:
             continue
         taken = _seconds(card, name, largest)

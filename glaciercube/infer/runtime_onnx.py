@@ -1,20 +1,37 @@
-"""Networks that come as ONNX, in ONNX Runtime. Their file is read as data; it holds no code."""
+"""Networks that come as ONNX files, in ONNX Runtime: on the CPU, or on a GPU of CUDA.
 
-from pathlib import Path
-from threading import Lock
+A file is checked before it is opened: nothing outside it is read, no library is loaded with it.
+The threads are those of `threads.policy`; memory goes back to the allocator after each pass, as
+ONNX Runtime's own pool only grows.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from glaciercube.errors import WeightsError
 from glaciercube.infer import threads
+from glaciercube.infer.runtime_fusion import probe_image
 from glaciercube.infer.runtime_torch import BATCH_PIXELS, device
-from glaciercube.infer.runtimes import require_size
+from glaciercube.infer.runtimes import ref_for, scored
+from glaciercube.model import inspector, registry
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ModelRef
-from glaciercube.model.registry import place_of
 from glaciercube.model.weights import check_weights_file
 from glaciercube.optional import load
+
+LARGEST = 2**31 - 1
+"""Bytes of an ONNX file: protobuf reads no more."""
+
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+"""Of the operations that ONNX Runtime has itself."""
+
+OUTSIDE = ("EPContext",)
+"""Operations of these domains that read other files."""
 
 
 def open_network(ref: ModelRef, place: str = "") -> "OnnxRuntime":
@@ -23,21 +40,30 @@ def open_network(ref: ModelRef, place: str = "") -> "OnnxRuntime":
     Parameters
     ----------
     ref : ModelRef
-        Whose runtime is "onnx".
+        Whose card has the architecture "onnx".
     place : str
-        Device; where `runtime_torch.device` says by default.
+        "cpu" or "cuda:0"; as `runtime_torch.device` says by default. The CPU where ONNX Runtime
+        was built without CUDA.
 
     Raises
     ------
     WeightsError
-        If the file is missing, has another hash, is no ONNX, keeps its weights in other files,
-        or takes and gives something else than the card says.
+        If the file is missing, another one, no ONNX, or refers to other files; if its input or
+        output is not what the card says.
+    ImportError
+        If ONNX Runtime or ONNX is not installed.
     """
-    file = place_of(ref.card)
-    check_weights_file(file, ref.card.sha256)
-    _require_whole(file)
-    runtime = OnnxRuntime(ref, file, place or device())
-    runtime.check()
+    content = _content_of(ref.card)
+    session = _session(content, place or device(), ref.card)
+    _require_ends(session, ref.card)
+    runtime = OnnxRuntime(ref, session)
+    image = probe_image(ref.card).numpy()
+    found = runtime.scores(image, (slice(None), slice(None)))
+    if not np.isfinite(found).all():
+        raise WeightsError(
+            f"the network of {ref.card.name!r} must give finite scores, found NaN or infinity on "
+            "an image of noise between 0 and 1; look for NaN in its weights"
+        )
     return runtime
 
 
@@ -47,20 +73,22 @@ class OnnxRuntime:
     Parameters
     ----------
     ref : ModelRef
-    file : Path
-    place : str
-        "cpu", or a GPU of CUDA.
+    session : onnxruntime.InferenceSession
 
     Attributes
     ----------
     name, precision : str
+    batch_pixels : int
+        That go through at a time, at least one image.
     """
 
-    def __init__(self, ref: ModelRef, file: Path, place: str):
+    def __init__(self, ref: ModelRef, session: Any):
         self.name, self.precision = ref.runtime, ref.precision
-        self._card, self._file, self._place = ref.card, file, place
-        self._lock = Lock()
-        self._ready: tuple[threads.Policy, Any] | None = None
+        self.batch_pixels = BATCH_PIXELS["cpu"]
+        self._card, self._session = ref.card, session
+        given, found = session.get_inputs()[0], session.get_outputs()[0]
+        self._input, self._output = given.name, found.name
+        self._one = isinstance(given.shape[0], int)
 
     def scores(self, images: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
         """Return the scores before the softmax; see `runtimes.Runtime.scores`.
@@ -79,127 +107,240 @@ class OnnxRuntime:
         Raises
         ------
         WeightsError
-            If the network's output has not the size of its input.
+            If the network does not take images of this size, or its output has another one.
         """
-        rows, columns = images[0, 0][inner].shape if len(images) else (0, 0)
-        out = np.empty((len(images), len(self._card.categories), rows, columns), np.float32)
-        step = max(1, BATCH_PIXELS["cpu"] // max(1, images.shape[2] * images.shape[3]))
-        for start in range(0, len(images), step):
-            batch = images[start : start + step]
-            with threads.slot() as policy:
-                (found,) = self._session(policy).run(None, {self._name(policy): batch})
-            require_size(self._card, batch.shape, found.shape)
-            out[start : start + step] = found[:, :, inner[0], inner[1]]
-        return out
+        count = max(1, self.batch_pixels // max(1, images.shape[2] * images.shape[3]))
+        return scored(images, inner, self._card, 1 if self._one else count, self._through)
 
-    def check(self) -> None:
-        """Raise an error if the network takes or gives something else than its card says.
+    @contextmanager
+    def _through(self, batch: np.ndarray) -> Iterator[np.ndarray]:
+        try:
+            with threads.slot():
+                found = self.run(batch)
+        except Exception as error:  # ONNX Runtime has an exception for each kind of failure
+            raise WeightsError(
+                f"the network of {self._card.name!r} does not take images of "
+                f"{batch.shape[2]} x {batch.shape[3]} pixels: {_line(error)}"
+            ) from error
+        yield found
 
-        Raises
-        ------
-        WeightsError
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return the scores of whole images in one pass.
+
+        Parameters
+        ----------
+        images : array (n, channel, y, x), float32
+
+        Returns
+        -------
+        array (n, category, y, x), float32
         """
-        session = self._session(threads.policy())
-        given, found = session.get_inputs(), session.get_outputs()
-        problems = [*_input_problems(given, self._card)]
-        if len(found) != 1:
-            problems.append(f"it needs one output, found {[one.name for one in found]}")
-        if problems:
-            raise WeightsError(
-                f"the ONNX network {str(self._file)!r} is not the one of {self._card.name!r}:\n  "
-                + "\n  ".join(problems)
-            )
-        side = self._card.window or 2 * self._card.stride + 32
-        other = side if self._card.window else side + self._card.stride
-        tile = np.zeros((1, self._card.channels, side, other), np.float32)
-        try:
-            self.scores(tile, (slice(0, 1), slice(0, 1)))
-        except WeightsError:
-            raise
-        except Exception as error:
-            raise WeightsError(
-                f"the ONNX network {str(self._file)!r} does not take an image of {side} x {other} "
-                f"pixels: {str(error).splitlines()[0]}; export it with dynamic axes, or state its "
-                "fixed size as the card's window"
-            ) from error
-
-    def _name(self, policy):
-        return self._session(policy).get_inputs()[0].name
-
-    def _session(self, policy: threads.Policy) -> Any:
-        with self._lock:
-            if self._ready is None or self._ready[0] != policy:
-                self._ready = (policy, self._opened(policy))
-            return self._ready[1]
-
-    def _opened(self, policy):
-        onnx = load("onnxruntime")
-        options = onnx.SessionOptions()
-        options.intra_op_num_threads = policy.threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnx.ExecutionMode.ORT_SEQUENTIAL
-        options.enable_cpu_mem_arena = False  # it keeps the largest of every shape
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            return onnx.InferenceSession(str(self._file), options, providers=self._providers(onnx))
-        except Exception as error:
-            raise WeightsError(
-                f"the ONNX network {str(self._file)!r} cannot be opened: "
-                f"{str(error).splitlines()[0]}; export it again"
-            ) from error
-
-    def _providers(self, onnx):
-        cuda = "CUDAExecutionProvider"
-        if self._place.startswith("cuda") and cuda in onnx.get_available_providers():
-            number = self._place.partition(":")[2] or "0"
-            return [(cuda, {"device_id": int(number)}), "CPUExecutionProvider"]
-        return ["CPUExecutionProvider"]
+        return self._session.run([self._output], {self._input: images})[0]
 
 
-def _input_problems(given: Any, card: ModelCard):
-    if len(given) != 1:
-        yield f"it needs one input, found {[one.name for one in given]}"
-        return
-    (one,) = given
-    if one.type != "tensor(float)":
-        yield f"its input needs to be float32, found {one.type}"
-    shape = list(one.shape)
-    if len(shape) != 4:
-        yield f"its input needs (n, channel, y, x), found {shape}"
-        return
-    if isinstance(shape[1], int) and shape[1] != card.channels:
-        yield f"its input has {shape[1]} channels, the card {card.channels}"
-    if isinstance(shape[0], int) and shape[0] != 1:
-        yield f"it takes {shape[0]} images at a time only; export it with a dynamic first axis"
-    fixed = [size for size in shape[2:] if isinstance(size, int)]
-    if fixed and set(fixed) != {card.window}:
-        yield (
-            f"it takes tiles of {shape[2]} x {shape[3]} pixels only, the card's window is "
-            f"{card.window}; export it with dynamic axes, or state the window"
+def inspect(card: ModelCard) -> inspector.Inspection:
+    """Return how far a network that comes as ONNX looks, as measured on it.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Its halo, stride and exactness are not looked at.
+
+    Returns
+    -------
+    Inspection
+        Its operations are not followed, so the measured values alone count: see
+        `inspector.inspect`.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be opened, or takes no image of the sizes tried.
+    """
+    runtime = open_network(ref_for(card, "onnx"))
+    return inspector.inspect(_Called(runtime), card.channels, card.window)
+
+
+class _Called(nn.Module):
+    """A network in ONNX Runtime that is called as one of torch."""
+
+    def __init__(self, runtime: OnnxRuntime):
+        super().__init__()
+        self._runtime = runtime
+        self.eval()
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the scores of images in float32."""
+        if images.dtype != torch.float32:
+            raise TypeError(f"it takes float32, not {images.dtype}")
+        found = [torch.from_numpy(self._runtime.run(one.numpy())) for one in images.split(1)]
+        return torch.cat(found)
+
+
+def _content_of(card: ModelCard) -> bytes:
+    """Return an ONNX file that refers to nothing outside it."""
+    place = registry.place_of(card)
+    if place.suffix.lower() != ".onnx":
+        raise WeightsError(
+            f"the card {card.name!r} has the architecture 'onnx', so its weights must be an .onnx "
+            f"file, found {str(place)!r}"
         )
-
-
-def _require_whole(file: Path) -> None:
-    """Raise an error if a file is no ONNX, or names other files as the place of its weights."""
-    onnx = load("onnx")
+    check_weights_file(place, card.sha256)
+    if place.stat().st_size > LARGEST:
+        raise WeightsError(f"{str(place)!r} may have {LARGEST} bytes, more than protobuf reads")
+    content = place.read_bytes()
     try:
-        model = onnx.load(str(file), load_external_data=False)
-    except Exception as error:
+        model = load("onnx").load_model_from_string(content)
+    except Exception as error:  # protobuf's own kinds
+        raise WeightsError(f"{str(place)!r} is no whole ONNX file: {_line(error)}") from error
+    problems = [*_problems(model)]
+    if problems:
         raise WeightsError(
-            f"weights of 'onnx' must be a whole ONNX file, found {str(file)!r}: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        ) from error
-    graphs, outside = [model.graph], []
-    while graphs:
-        graph = graphs.pop()
-        tensors = [*graph.initializer]
-        for node in graph.node:
-            for attribute in node.attribute:
-                tensors += [attribute.t, *attribute.tensors]
-                graphs += [attribute.g, *attribute.graphs] if attribute.HasField("g") else []
-        outside += [one.name for one in tensors if one.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
-        raise WeightsError(
-            f"the ONNX network {str(file)!r} keeps {outside[:3]} in other files, which may lie "
-            "anywhere; save it as one file (onnx.save_model(..., save_as_external_data=False))"
+            f"the ONNX file {str(place)!r} must be whole in itself, but {problems[0]}; save it "
+            "with all tensors inside and with operations of ONNX"
         )
+    return content
+
+
+def _problems(model: Any) -> Iterator[str]:
+    """Yield what in a model is not in it."""
+    for part in (model.graph, *model.functions):
+        for holder in _holders(part):
+            for tensor in _tensors(holder):
+                if tensor.data_location or tensor.external_data:
+                    yield f"its tensor {tensor.name!r} lies in another file"
+            if hasattr(holder, "op_type"):
+                own = {(one.domain, one.name) for one in model.functions}
+                if (holder.domain, holder.op_type) in own:
+                    continue
+                if holder.domain not in DOMAINS or holder.op_type in OUTSIDE:
+                    yield f"it needs the operation {holder.domain}::{holder.op_type}"
+
+
+def _holders(part: Any) -> Iterator[Any]:
+    """Yield a graph or function, its nodes, and those of the graphs within."""
+    yield part
+    for node in part.node:
+        yield node
+        for attribute in node.attribute:
+            inner = (
+                [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+            )
+            for graph in inner:
+                yield from _holders(graph)
+
+
+def _tensors(holder: Any) -> Iterable[Any]:
+    """Return the tensors that a graph or a node holds itself."""
+    if hasattr(holder, "op_type"):
+        found = []
+        for attribute in holder.attribute:
+            sparse = [attribute.sparse_tensor, *attribute.sparse_tensors]
+            found += [attribute.t, *attribute.tensors]
+            found += [tensor for one in sparse for tensor in (one.values, one.indices)]
+        return found
+    sparse = [
+        tensor for one in _of(holder, "sparse_initializer") for tensor in (one.values, one.indices)
+    ]
+    return [*_of(holder, "initializer"), *sparse]
+
+
+def _of(part, name):
+    """Return a list of a graph; a function has none."""
+    return getattr(part, name, ())
+
+
+def _session(content, place, card):
+    """Return a session that keeps to the threads of this process."""
+    onnxruntime = load("onnxruntime")
+    policy = threads.policy()
+    options = onnxruntime.SessionOptions()
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = policy.cores - policy.slots + 1
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    onnxruntime.disable_telemetry_events()
+    try:
+        return onnxruntime.InferenceSession(
+            content, options, providers=providers_of(place, onnxruntime.get_available_providers())
+        )
+    except Exception as error:  # ONNX Runtime has an exception for each kind of failure
+        raise WeightsError(
+            f"ONNX Runtime {onnxruntime.__version__} does not take the network of {card.name!r}: "
+            f"{_line(error)}"
+        ) from error
+
+
+def providers_of(place: str, available: Iterable[str]) -> list[Any]:
+    """Return what is to run a network, the first that can.
+
+    Parameters
+    ----------
+    place : str
+        As `runtime_torch.device` gives it.
+    available : iterable of str
+        What ONNX Runtime was built with.
+
+    Examples
+    --------
+    >>> providers_of("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    found: list[Any] = ["CPUExecutionProvider"]
+    if torch.device(place).type == "cuda" and "CUDAExecutionProvider" in available:
+        settings = {
+            "device_id": torch.device(place).index or 0,
+            "use_tf32": 0,
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+        }
+        found.insert(0, ("CUDAExecutionProvider", settings))
+    return found
+
+
+def _require_ends(session, card: ModelCard) -> None:
+    """Raise one error that lists what of a network's input and output does not fit the card."""
+    problems = []
+    for what, ends, size in (
+        ("input", session.get_inputs(), card.channels),
+        ("output", session.get_outputs(), len(card.categories)),
+    ):
+        if len(ends) != 1:
+            problems.append(f"one {what} is needed, found {[end.name for end in ends]}")
+            continue
+        problems += _end_problems(f"{what} {ends[0].name!r}", ends[0], size, card)
+    if problems:
+        raise WeightsError(
+            f"the ONNX network of {card.name!r} does not fit its card:\n  " + "\n  ".join(problems)
+        )
+
+
+def _end_problems(name, end, size, card):
+    if end.type != "tensor(float)":
+        yield f"{name} must be float32, tensor(float), found {end.type}"
+    shape = end.shape
+    if len(shape) != 4:
+        yield f"{name} must be (n, {size}, y, x), found {shape}"
+        return
+    if isinstance(shape[0], int) and shape[0] != 1:
+        yield f"{name} must take any number of images, or one, found {shape[0]}"
+    if isinstance(shape[1], int) and shape[1] != size:
+        yield f"{name} must have {size} channels, found {shape[1]}"
+    fixed = [side for side in shape[2:] if isinstance(side, int)]
+    if fixed and (card.exact or {*fixed} != {card.window}):
+        yield (
+            f"{name} has a fixed size, {shape[2:]} pixels, so the card needs exact=False and that "
+            f"window, found exact={card.exact} and window={card.window}"
+        )
+
+
+def _line(error):
+    """Return the first line of an error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,9 +1,10 @@
 """The ways to run a network, behind one small protocol: one loaded copy of each per process."""
 
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from importlib.util import find_spec
 from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
@@ -11,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from glaciercube.errors import WeightsError
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import ONNX, ModelCard
 from glaciercube.model.reference import ModelRef, ref_of
-from glaciercube.optional import load
+from glaciercube.optional import is_installed, load
 
 CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -30,7 +31,8 @@ CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Runtime and precision of each way by its name. "torch" keeps channels last and has batch
 normalisation within the convolutions; "torch-eager" is the network as it was written, which every
 other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build;
-"openvino-int8" takes a card that was calibrated; "onnx" is for networks that come as such."""
+"openvino-int8" takes a card that was calibrated; "onnx" is the one way of a network that comes as
+an ONNX file."""
 
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
@@ -72,10 +74,8 @@ class Runtime(Protocol):
         """
 
 
-ONNX = "onnx"
-"""Architecture of a card whose weights are a whole network in ONNX."""
-
 _runtimes: dict[tuple[str, ...], Runtime] = {}
+_inherited: list[Runtime] = []
 _lock = Lock()
 
 loads: Counter[tuple[str, ...]] = Counter()
@@ -127,6 +127,22 @@ def forget() -> None:
         _runtimes.clear()
 
 
+def _after_fork() -> None:
+    """Load anew in a child what has threads of its own: they stay with the parent.
+
+    The parent's are kept, never to be used: to let go of one waits for its threads.
+    """
+    global _lock
+    _lock = Lock()
+    for key, runtime in list(_runtimes.items()):
+        if not runtime.name.startswith("torch"):
+            _inherited.append(_runtimes.pop(key))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     """Return the reference of a card that runs in a way given by name.
 
@@ -139,7 +155,8 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     Raises
     ------
     WeightsError
-        If there is no such name.
+        If there is no such name, or the network comes as ONNX and the way is of another kind, or
+        the other way round.
 
     Examples
     --------
@@ -149,11 +166,7 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     ('torch', 'bfloat16', 'torch-bfloat16')
     """
     require_choice(choice)
-    if (choice == "onnx") != (card.architecture == ONNX):
-        raise WeightsError(
-            f"{card.name} is {card.architecture!r}, so it runs in {reference_of(card)!r} or "
-            f"'auto', found runtime {choice!r}; networks that come as ONNX run in 'onnx' only"
-        )
+    _require_kind(card, choice)
     runtime, precision = CHOICES[choice]
     return replace(ref_of(card), runtime=runtime, precision=precision)
 
@@ -192,12 +205,24 @@ def require_choice(choice: str, more: tuple[str, ...] = ()) -> None:
 
 
 def reference_of(card: ModelCard) -> str:
-    """Return the name of the way in float32 that other ways of a network are compared with."""
+    """Return the way in float32 that every other way of a card's network is compared with.
+
+    Parameters
+    ----------
+    card : ModelCard
+
+    Returns
+    -------
+    str
+        "torch", or "onnx" of a network that comes as ONNX.
+    """
     return "onnx" if card.architecture == ONNX else "torch"
 
 
 def candidates(card: ModelCard) -> tuple[str, ...]:
-    """Return the names of the ways that a network can run here and that are worth measuring.
+    """Return the ways in which a network can run in this process and that are worth measuring.
+
+    Nothing of the network is opened, and no package is imported that is not used.
 
     Parameters
     ----------
@@ -206,17 +231,56 @@ def candidates(card: ModelCard) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        The one in float32 that others are compared with comes first.
+        Names in `CHOICES`, that of `reference_of` first. Without "torch-eager", which is the
+        slowest, and "torch-compile", which takes half a minute to build. A network of which
+        OpenVINO lacks an operation is found out when it is opened.
     """
-    if card.architecture == ONNX:
-        return ("onnx",)
+    reference = reference_of(card)
+    if reference == "onnx":
+        return (reference,)
     torch = load("glaciercube.infer.runtime_torch")
-    place = torch.device()
-    found = ["torch", "torch-bfloat16"] if torch.has_bfloat16(place) else ["torch"]
-    if place != "cpu" or find_spec("openvino") is None:
-        return tuple(found)
-    found += ["openvino", "openvino-bfloat16"] if len(found) > 1 else ["openvino"]
-    return (*found, *(["openvino-int8"] if card.quantized else []))
+    here = torch.device()
+    can = {"torch-bfloat16": torch.has_bfloat16(here)}
+    if here.startswith("cpu") and is_installed("openvino"):
+        can["openvino"] = True
+        can["openvino-bfloat16"] = torch.has_bfloat16("cpu")
+        can["openvino-int8"] = bool(card.quantized)
+    return (reference, *(name for name, possible in can.items() if possible))
+
+
+def scored(
+    images: np.ndarray,
+    inner: tuple[slice, slice],
+    card: ModelCard,
+    count: int,
+    through: Callable[[np.ndarray], AbstractContextManager[np.ndarray]],
+) -> np.ndarray:
+    """Return scores as `Runtime.scores` does, some images at a time.
+
+    Parameters
+    ----------
+    images : array (n, channel, y, x), float32
+    inner : tuple of slice
+    card : ModelCard
+    count : int
+        Images that go through at a time.
+    through : callable
+        Gives the scores (n, category, y, x) of some images, whose memory may be used again once
+        they are copied: as a context.
+
+    Raises
+    ------
+    WeightsError
+        If the network's output has not the size of its input.
+    """
+    rows, columns = images[0, 0][inner].shape if len(images) else (0, 0)
+    out = np.empty((len(images), len(card.categories), rows, columns), np.float32)
+    for start in range(0, len(images), count):
+        batch = images[start : start + count]
+        with through(batch) as found:
+            require_size(card, batch.shape, found.shape)
+            out[start : start + count] = found[:, :, inner[0], inner[1]]
+    return out
 
 
 def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...]) -> None:
@@ -237,6 +301,19 @@ def require_size(card: ModelCard, images: tuple[int, ...], found: tuple[int, ...
         raise WeightsError(
             f"the network of {card.name!r} must give scores of shape {needed}, found "
             f"{tuple(found)}; its output must have the size of its input"
+        )
+
+
+def _require_kind(card, choice):
+    if choice == "onnx" and card.architecture != ONNX:
+        raise WeightsError(
+            f"runtime='onnx' is for networks that come as ONNX files, {card.name!r} is of the "
+            f"architecture {card.architecture!r}; use 'torch'"
+        )
+    if choice != "onnx" and card.architecture == ONNX:
+        raise WeightsError(
+            f"the network of {card.name!r} comes as ONNX and has no torch module, so it runs with "
+            f"runtime='onnx' only, found {choice!r}"
         )
 
 

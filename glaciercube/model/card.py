@@ -20,6 +20,9 @@ from glaciercube.model.weights import check_weights_file, refuse_pickle
 OBSCURED = "obscured"
 """Category of an extent card for what hides the ground: cloud, unreadable shadow. Code 255."""
 
+ONNX = "onnx"
+"""Architecture of a card whose weights are an ONNX file: the network itself, no torch module."""
+
 LEVELS = ("surface", "top-of-atmosphere")
 """What a card's `radiometry` and a cube's `level` may say."""
 
@@ -39,14 +42,14 @@ class ModelCard:
     """Which class layer it gives."""
 
     architecture: str
-    """Name in `networks.NETWORKS`, or what builds a network of another package:
+    """Name in `networks.NETWORKS`, "onnx", or what builds a network of another package:
     "package.module:build"; see `factories`."""
 
     arguments: Mapping[str, Any]
     """Of the architecture, plain JSON values; all that a network of another package is given."""
 
     weights: str
-    """Absolute path of the safetensors file; the card names it relative to itself."""
+    """Absolute path of the safetensors or ONNX file; the card names it relative to itself."""
 
     sha256: str
     """Of the weights file, hexadecimal."""

@@ -159,7 +159,7 @@ def document_of(card: Any) -> dict[str, Any]:
             "mlm:name": card.name,
             "mlm:architecture": card.architecture,
             "mlm:tasks": ["semantic-segmentation"],
-            "mlm:framework": "PyTorch",
+            "mlm:framework": "ONNX" if _is_onnx(card) else "PyTorch",
             "mlm:pretrained": True,
             "mlm:hyperparameters": dict(card.arguments),
             "mlm:input": [_input(card)],
@@ -244,13 +244,17 @@ def _layout(card):
     return 2 if card.fill or card.window else 1
 
 
+def _is_onnx(card):
+    return Path(card.weights).suffix.lower() == ".onnx"
+
+
 def _asset(card):
     return {
         "href": f"./{Path(card.weights).name}",
         "type": "application/octet-stream",
         "title": f"Weights of {card.name} {card.version}",
         "roles": ["mlm:model", "mlm:weights", "data"],
-        "mlm:artifact_type": "safetensors.torch.save_file",
+        "mlm:artifact_type": "ONNX" if _is_onnx(card) else "safetensors.torch.save_file",
         "file:checksum": _SHA256_MULTIHASH + card.sha256,
         "file:size": Path(card.weights).stat().st_size,
     }

@@ -8,7 +8,7 @@ from torch import nn
 
 from glaciercube.errors import WeightsError
 from glaciercube.model import dates, factories
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import ONNX, ModelCard
 from glaciercube.model.deeplab import DeepLab
 from glaciercube.model.fcn import FCN
 from glaciercube.model.resunet3d import ResUNet3D
@@ -41,7 +41,7 @@ def build(card: ModelCard) -> nn.Module:
     Raises
     ------
     WeightsError
-        If the architecture is unknown or does not take the arguments.
+        If the architecture is unknown, does not take the arguments, or is "onnx".
 
     Notes
     -----
@@ -49,6 +49,11 @@ def build(card: ModelCard) -> nn.Module:
     """
     if card.foreign:
         return factories.build(card)
+    if card.architecture == ONNX:
+        raise WeightsError(
+            f"the network of {card.name!r} comes as ONNX and has no torch module; run it with "
+            "runtime='onnx'"
+        )
     if card.architecture not in NETWORKS:
         raise WeightsError(
             f"the card {card.name!r} needs the architecture {card.architecture!r}; this version "

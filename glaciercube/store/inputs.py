@@ -74,7 +74,7 @@ class StoreInputs:
         place, found = self._places[source.path], []
         for at in _touched(window, source):
             if at not in made:
-                record = ledger.read_record(place, Block(*at, time=slot))
+                record = ledger.read_record(place, Block(at[0], at[1], time=slot))
                 made[at] = MISSING if record is None else record.checksum
             found.append(made[at])
         return found

@@ -125,6 +125,20 @@ def test_time_is_measured_after_a_first_run(card, monkeypatch):
     assert shapes.count((1, 4, 50, 100)) == 2
 
 
+def test_a_way_that_cannot_run_the_network_is_not_taken(card, machine, monkeypatch):
+    original = runtimes.runtime_of
+
+    def runtime_of(ref):
+        if ref.precision == "bfloat16":
+            raise WeightsError("no such operation")
+        return original(ref)
+
+    monkeypatch.setattr(runtimes, "runtime_of", runtime_of)
+    assert chosen(AUTO, [card], samples) == (Choice("torch"),)
+    with pytest.raises(WeightsError, match="no such operation"):
+        chosen(BFLOAT16, [card], samples)
+
+
 def test_networks_that_were_only_tried_are_dropped(card, monkeypatch):
     monkeypatch.setattr(runtimes, "_runtimes", {})
     monkeypatch.setattr(runtimes, "candidates", lambda card: ("torch", "torch-eager"))

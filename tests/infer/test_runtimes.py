@@ -215,3 +215,25 @@ def test_one_image_that_is_too_large_is_said(greedy, monkeypatch):
     images = np.zeros((1, 4, 16, 16), np.float32)
     with pytest.raises(GlacierCubeError, match="too small for one image of 16 x 16 pixels"):
         runtime_of(ref_for(greedy, "torch-eager")).scores(images, (slice(0, 16), slice(0, 16)))
+
+
+# --- what can run here
+
+
+def test_the_reference_is_first_and_what_is_slow_is_not_among_the_candidates(card, monkeypatch):
+    monkeypatch.setattr(runtime_torch, "has_bfloat16", lambda place: True)
+    found = runtimes.candidates(card)
+    assert found[:2] == ("torch", "torch-bfloat16")
+    assert not {"torch-eager", "torch-compile"} & set(found)
+    assert set(found) <= set(runtimes.CHOICES)
+
+
+def test_bfloat16_is_no_candidate_where_it_would_be_emulated(card, monkeypatch):
+    monkeypatch.setattr(runtime_torch, "has_bfloat16", lambda place: False)
+    assert not [name for name in runtimes.candidates(card) if "bfloat16" in name]
+
+
+def test_a_network_in_onnx_has_a_reference_of_its_own(card):
+    onnx = replace(card, architecture="onnx", arguments={})
+    assert (runtimes.reference_of(card), runtimes.reference_of(onnx)) == ("torch", "onnx")
+    assert runtimes.candidates(onnx) == ("onnx",)
