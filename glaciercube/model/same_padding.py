@@ -1,6 +1,6 @@
 """Padding as TensorFlow's "same" does it: what does not fit is padded at the end of an axis."""
 
-import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ class EndPadded(nn.Conv2d):
 
 
 def max_pool(volume: torch.Tensor, window: tuple[int, int, int]) -> torch.Tensor:
-    """Return the largest value of each window, the last ones cut at the end of the axis.
+    """Return the largest value of each window; the last ones are of what they have.
 
     Parameters
     ----------
@@ -46,11 +46,15 @@ def max_pool(volume: torch.Tensor, window: tuple[int, int, int]) -> torch.Tensor
     >>> max_pool(torch.zeros(1, 2, 15, 8, 6), (2, 2, 2)).shape
     torch.Size([1, 2, 8, 4, 3])
     """
-    return functional.max_pool3d(volume, window, ceil_mode=True)
+    if window[1:] != (1, 1):
+        times = volume.shape[2]
+        flat = functional.max_pool2d(volume.flatten(1, 2), window[1:], ceil_mode=True)
+        volume = flat.unflatten(1, (-1, times))
+    return _over_time(volume, window[0], torch.amax)
 
 
 def mean_over_time(volume: torch.Tensor, window: int) -> torch.Tensor:
-    """Return the mean of each window of time; the last one is of those it has.
+    """Return the mean of each window of time; the last one is of what it has.
 
     Parameters
     ----------
@@ -63,6 +67,10 @@ def mean_over_time(volume: torch.Tensor, window: int) -> torch.Tensor:
     >>> mean_over_time(torch.arange(5.0).reshape(1, 1, 5, 1, 1), 2).flatten()
     tensor([0.5000, 2.5000, 4.0000])
     """
-    count = math.ceil(volume.shape[2] / window)
-    parts = [volume[:, :, window * at : window * (at + 1)].mean(2) for at in range(count)]
-    return torch.stack(parts, dim=2)
+    return _over_time(volume, window, torch.mean)
+
+
+def _over_time(volume: torch.Tensor, window: int, what: Callable) -> torch.Tensor:
+    if window == 1:
+        return volume
+    return torch.stack([what(part, dim=2) for part in volume.split(window, dim=2)], dim=2)
