@@ -48,6 +48,7 @@ def test_extras_are_those_the_install_lines_name():
         "openvino",
         "viz",
         "icechunk",
+        "keras",
         "buckets",
         "aws",
         "pc",

@@ -109,8 +109,16 @@ def open_network(ref: ModelRef, place: str = "") -> "TorchRuntime":
     if ref.runtime == "torch-eager":
         return TorchRuntime(ref, registry.own_network_of(ref), target)
     network: Any = fused(lambda: registry.own_network_of(ref), ref.card)
-    network = network.to(dtype=DTYPES[ref.precision], memory_format=torch.channels_last)
+    network = _channels_last(network.to(dtype=DTYPES[ref.precision]))
     return TorchRuntime(ref, network, target)
+
+
+def _channels_last(network):
+    """Lay out the kernels of an image's convolutions as the images are; those of volumes stay."""
+    for kernel in network.parameters():
+        if kernel.ndim == 4:
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 class TorchRuntime:

@@ -23,6 +23,9 @@ ENDS: Mapping[str, Ends] = MappingProxyType(
         "fcn": Ends("pixel.1.weight", "scores.2.weight"),
         "unet": Ends("down.0.0.weight", "scores.weight"),
         "resunet": Ends("down.0.body.0.weight", "scores.weight"),
+        "facies-cnn": Ends("near.0.convolution.weight", "dense.4.weight"),
+        "glavitu": Ends("fusion.0.pair.layers.0.weight", "scores.weight"),
+        "icemapper": Ends("down.0.short.weight", "scores.weight"),
     }
 )
 """Of each name in `networks.NETWORKS`."""
@@ -50,7 +53,7 @@ def require_ends(card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> None
         )
     ends = ENDS[card.architecture]
     found = [shapes.get(name, ()) for name in ends]
-    if any(len(shape) != 4 for shape in found):
+    if any(len(shape) not in (4, 5) for shape in found):
         raise WeightsError(
             f"the weights {card.weights!r} are of another network than the card's "
             f"{card.architecture!r}: they lack {list(ends)}, or these are no convolutions; found "
@@ -67,8 +70,15 @@ def require_ends(card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> None
 
 
 def _channels(card):
-    """Return how many channels the first convolution takes; see `fcn.Spectral`."""
-    bands = card.channels
-    if card.architecture == "fcn" and card.arguments.get("spectral"):
+    """Return how many channels the first convolution takes; see `fcn.Spectral`.
+
+    That of GlaViTU is of its first source, that of ICEmapper of one date.
+    """
+    bands, arguments = card.channels, card.arguments
+    if card.architecture == "fcn" and arguments.get("spectral"):
         return 2 * bands + bands * (bands - 1) // 2 + 1
+    if card.architecture == "glavitu":
+        return bands - sum(arguments.get("sources", (6, 2))[1:])
+    if card.architecture == "icemapper":
+        return bands // arguments.get("dates", 15)
     return bands

@@ -16,6 +16,11 @@ SLOPE = 0.3
 """Of leaky ReLU: the default of the Keras layer."""
 
 
+HALO, STRIDE = 56, 8
+"""Pixels that a result depends on to each side, and a shift of the image that shifts the result,
+where the pooling is "max"."""
+
+
 class ICEmapper(nn.Module):
     """Category scores of every pixel from several dates.
 
@@ -30,6 +35,11 @@ class ICEmapper(nn.Module):
     pooling : {"max", "weighted"}
         Over time: the largest value (version 1), or a mean of values that a gate weighs by
         their date (version 2).
+
+    Attributes
+    ----------
+    halo, stride : int
+        Of the pooling "max" (pixels); else 0 and 8, as the result depends on the whole tile.
 
     Raises
     ------
@@ -65,7 +75,8 @@ class ICEmapper(nn.Module):
             raise ValueError(f"{bands} channels are no multiple of {dates} dates")
         if pooling not in ("max", "weighted"):
             raise ValueError(f"pooling must be 'max' or 'weighted', found {pooling!r}")
-        self.dates = dates
+        self.dates, self.stride = dates, STRIDE
+        self.halo = HALO if pooling == "max" else 0
         befores = (bands // dates, *WIDTHS[:-1])
         self.down = nn.ModuleList(
             Residual(before, after, SLOPE, dims=3)

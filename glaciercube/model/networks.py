@@ -10,10 +10,20 @@ from glaciercube.errors import WeightsError
 from glaciercube.model import factories
 from glaciercube.model.card import ModelCard
 from glaciercube.model.fcn import FCN
+from glaciercube.model.glavitu import GlaViTU
+from glaciercube.model.icemapper import ICEmapper
+from glaciercube.model.patch_cnn import PatchCNN
 from glaciercube.model.unet import ResUNet, UNet
 
 NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
-    {"fcn": FCN, "unet": UNet, "resunet": ResUNet}
+    {
+        "fcn": FCN,
+        "unet": UNet,
+        "resunet": ResUNet,
+        "facies-cnn": PatchCNN,
+        "glavitu": GlaViTU,
+        "icemapper": ICEmapper,
+    }
 )
 """Architecture of each name a card may give."""
 

@@ -14,6 +14,9 @@ ARGUMENTS = {
     "fcn": {"width": 8, "dilations": [1]},
     "unet": {"width": 4, "depth": 1},
     "resunet": {"width": 4, "depth": 1},
+    "facies-cnn": {},
+    "glavitu": {"sources": [3, 1], "window": 16},
+    "icemapper": {"dates": 2},
 }
 
 

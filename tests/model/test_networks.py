@@ -5,6 +5,7 @@ import torch
 from cards import make_card
 
 from glaciercube.errors import WeightsError
+from glaciercube.model import published_inspections
 from glaciercube.model.fcn import FCN
 from glaciercube.model.inspector import inspect
 from glaciercube.model.networks import NETWORKS, build
@@ -34,11 +35,12 @@ SMALL = {
     "fcn": [{"width": 4}, {"width": 4, "dilations": [1, 3], "spectral": True}, {"dilations": []}],
     "unet": [{"width": 4}, {"width": 4, "depth": 2, "nearest": True}],
     "resunet": [{"width": 4}, {"width": 4, "depth": 1}],
+    "facies-cnn": [{"mode": "convolutional"}],
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [(name, one) for name in NETWORKS for one in SMALL[name]]
+    ("name", "arguments"), [(name, one) for name in SMALL for one in SMALL[name]]
 )
 def test_an_inspection_finds_what_a_network_says_of_itself(card, name, arguments):
     network = build(replace(card, architecture=name, arguments=arguments)).eval()
@@ -47,6 +49,11 @@ def test_an_inspection_finds_what_a_network_says_of_itself(card, name, arguments
     assert found.halo == found.analytic_halo == found.measured_halo == network.halo
     assert found.stride == getattr(network, "stride", 1)
     assert found.multiple == 1
+
+
+def test_all_others_have_inspections_on_record():
+    recorded = {each.split()[0] for each in published_inspections.FOUND}
+    assert set(NETWORKS) == set(SMALL) | recorded
 
 
 def test_building_leaves_the_random_state_alone(card):
@@ -58,7 +65,7 @@ def test_building_leaves_the_random_state_alone(card):
 
 
 def test_an_unknown_architecture_lists_the_known(card):
-    with pytest.raises(WeightsError, match=r"architecture 'vnet'; .*'fcn', 'resunet', 'unet'\]"):
+    with pytest.raises(WeightsError, match=r"architecture 'vnet'; .*'fcn', .*'resunet', 'unet'\]"):
         build(replace(card, architecture="vnet"))
 
 
