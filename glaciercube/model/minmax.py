@@ -56,7 +56,7 @@ def limits(
         scaling = _of_file(Path(scaling), needed)
     if isinstance(scaling, Mapping) and {"min", "max"} <= set(scaling):
         scaling = (scaling["min"], scaling["max"])
-    if isinstance(scaling, Mapping | str) or len(scaling) != 2:
+    if not isinstance(scaling, Sequence | np.ndarray) or len(scaling) != 2:
         raise WeightsError(f"needs {needed}, (smallest, largest), found {_short(scaling)}")
     low, high = (_numbers(each, features, bands, whence) for each in scaling)
     flat = [band for band, a, b in zip(bands, low, high, strict=True) if not a < b]
