@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glaciercube.errors import WeightsError
 from glaciercube.model import keras_layers
 from glaciercube.model.inspector import Inspection
 from glaciercube.model.published_inspections import FOUND
@@ -76,8 +77,18 @@ class Published:
     """Of the card: what is the same for all weights of this network."""
 
     def inspection_of(self, given: Arguments) -> Inspection:
-        """Return what `inspector.inspect` found of the network with some arguments."""
-        return FOUND[self.variant_of(given)]
+        """Return what `inspector.inspect` found of the network with some arguments.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such network.
+        """
+        variant = self.variant_of(given)
+        if variant not in FOUND:
+            known = [each for each in FOUND if each.startswith(self.architecture)]
+            raise WeightsError(f"needs arguments of one of {known}, found {variant!r}")
+        return FOUND[variant]
 
 
 def _facies_bands(arrays):

@@ -1,0 +1,97 @@
+"""The published networks in `predict`: every pixel as the network itself says it."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from conftest import make_cube
+from keras_files import seeded, write_keras
+
+from glaciercube.infer.lazy import predict
+from glaciercube.model import import_keras, keras_layers
+from glaciercube.model.glavitu import GlaViTU
+from glaciercube.model.icemapper import ICEmapper
+from glaciercube.model.patch_cnn import PatchCNN
+from glaciercube.model.registry import network_of
+
+pytest.importorskip("h5py", reason="h5py is not installed: pip install 'glaciercube[keras]'")
+
+OPTICAL = ["blue", "green", "red", "nir", "swir16", "swir22"]
+
+
+def imported(folder, kind, network, names, bands, **options):
+    path = write_keras(folder / "made.h5", seeded(network), names)
+    return import_keras(path, folder, network=kind, scaling=([0.0] * bands, [1.7] * bands), **options)
+
+
+def part(cube, rows, columns, dates=1):
+    return cube.isel(time=slice(dates), y=slice(rows), x=slice(columns))
+
+
+@torch.inference_mode()
+def whole(card, values):
+    """Return the probabilities of one image through the network alone."""
+    measured = np.isfinite(values).all(axis=0)
+    seen = np.where(measured, values / np.float32(1.7), 0).astype(np.float32)
+    return network_of(card)(torch.from_numpy(seen)[None]).softmax(dim=1)[0].numpy()
+
+
+@pytest.mark.parametrize("mode", ["exact", "convolutional"])
+def test_facies_of_any_chunks_are_those_of_the_whole_image(tmp_path, geobox, mode):
+    card = imported(
+        tmp_path,
+        "facies",
+        PatchCNN(bands=6, categories=8),
+        keras_layers.facies_cnn(),
+        6,
+        arguments={"mode": mode},
+    )
+    cube = part(make_cube(geobox, ["2021-08-01"], OPTICAL), 60, 64)
+    outputs = ("facies", "probability")
+    layers = predict(cube.chunk(y=30, x=64), [card], outputs=outputs).compute()
+    expected = whole(card, cube["reflectance"].values[0])
+    found = layers["probability"].values[0]
+    measured = cube["valid"].values[0]
+    np.testing.assert_allclose(found[:, measured], expected[:, measured], rtol=0, atol=1e-5)
+    facies = layers["facies"].values[0]
+    assert (facies[measured] == found[:, measured].argmax(axis=0)).all()
+    assert (facies[~measured] == 255).all()
+
+
+@pytest.mark.parametrize("runtime", ["torch", "torch-eager"])
+def test_icemapper_sees_its_dates(tmp_path, geobox, runtime):
+    dates = {"count": 3, "anchor": "centred", "mask": False}
+    network = ICEmapper(bands=6, categories=2, dates=3)
+    card = imported(
+        tmp_path,
+        "icemapper",
+        network,
+        keras_layers.icemapper(False),
+        2,
+        arguments={"dates": 3},
+        dates=dates,
+    )
+    cube = make_cube(geobox, ["2021-01-01", "2021-01-13", "2021-01-25"], card.bands)
+    layers = predict(cube.chunk(time=1, y=96, x=80), [card], runtime=runtime)
+    values = cube["reflectance"].values
+    expected = whole(card, values.reshape(6, *values.shape[2:]))
+    found = layers["glacier_probability"].isel(time=1).compute().values
+    measured = cube["valid"].values[1]
+    np.testing.assert_allclose(found[measured], expected[1][measured], rtol=0, atol=1e-5)
+
+
+def test_windows_of_glavitu_are_blended_alike_whatever_the_chunks(tmp_path, geobox):
+    network = GlaViTU(bands=8, categories=2, window=32)
+    card = imported(tmp_path, "glavitu", network, keras_layers.glavitu(2), 8)
+    cube = part(make_cube(geobox, ["2021-08-01"], card_bands()), 64, 64)
+    cube = cube.assign_attrs(level="top-of-atmosphere")
+    one, other = (
+        predict(cube.chunk(y=side, x=side), [card])["glacier_probability"].compute()
+        for side in (64, 32)
+    )
+    xr.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert float(one.std()) > 0
+
+
+def card_bands():
+    return [*OPTICAL, "elevation", "slope"]
