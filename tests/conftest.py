@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dask
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,9 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from glaciercube import grid, schema, sensors
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")  # machines are shared: no test is about time
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -46,6 +46,7 @@ def test_extras_are_those_the_install_lines_name():
         "distributed",
         "train",
         "openvino",
+        "onnx",
         "viz",
         "icechunk",
         "keras",

@@ -15,7 +15,14 @@ from glaciercube.acquire.records import on_grid, outlines_of_record, outlines_re
 from glaciercube.cover.regions import region_of
 from glaciercube.errors import SchemaError, StoreError
 from glaciercube.infer import lazy
-from glaciercube.infer.recipes import card_of_record, cube_record, predict_record, read_again
+from glaciercube.infer.halos import DISAGREEMENT, Halo, of_attrs
+from glaciercube.infer.recipes import (
+    card_of_record,
+    cube_record,
+    halo_of_record,
+    predict_record,
+    read_again,
+)
 from glaciercube.model.card import ModelCard
 from glaciercube.model.zoo import card_of
 
@@ -28,13 +35,16 @@ def predict(
     *,
     within: gpd.GeoDataFrame | None = None,
     outputs: Sequence[str] | None = None,
-    halo: int | None = None,
+    halo: Halo = None,
+    disagreement: float = DISAGREEMENT,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
     views: Literal[1, 8] = 1,
     quantized: bool = False,
     runtime: str = "auto",
 ) -> xr.Dataset:
     """Return the layers that one or more networks see in a cube, without computing them.
+
+    Only `halo="effective"` reads and computes a sample of the cube at once.
 
     Parameters
     ----------
@@ -56,8 +66,16 @@ def predict(
         "glacier_probability" by default, as far as the cards' tasks give them; on request
         "probability" (one value per category; large), "entropy", and of several networks or
         views "mutual_information", which tells where they disagree.
-    halo : int, optional
-        Pixels read around each block; the exact halo of the cards by default.
+    halo : int, "effective" or EffectiveHalo, optional
+        Pixels read around each block; the exact halo of the cards by default, with which
+        blocks give what the whole image gives. "effective": the smallest multiple of the
+        networks' stride with which the classes of blocks hardly differ from that, measured
+        now, on some blocks of this cube, and recorded in the attributes of the layers (`halo`,
+        `halo_exact`, `halo_disagreement` with its upper bound `halo_disagreement_upper`,
+        `halo_bound`, `halo_sample_pixels`, `halo_sample_tiles`). What was measured before is
+        taken as it is.
+    disagreement : float
+        Largest share of pixels whose class an effective halo may change, 0-1.
     strategy : {"auto", "direct", "overlap"}
         "direct": each block reads its own halo from the store; possible only for what
         `read` gave, untouched. "overlap": chunks are shared between neighbours in the
@@ -89,7 +107,14 @@ def predict(
     SchemaError
         If the cube lacks a band the card needs, or chunks are smaller than the halo.
     WeightsError
-        If there is no such card, or its network cannot run; see `infer.readiness`.
+        If there is no such card, its network cannot run (see `infer.readiness`), or the
+        effective halo is asked for of a network that is not exact under tiling.
+
+    Warns
+    -----
+    GlacierCubeWarning
+        If the cube has too few measured pixels to measure the effective halo, so that the
+        exact one is taken.
 
     Notes
     -----
@@ -112,13 +137,14 @@ def predict(
         mark = {"outlines": told, "algorithm": cover.ALGORITHM_VERSION}
     options: dict[str, Any] = {"views": views, "quantized": quantized, "runtime": runtime}
     layers = lazy.predict(
-        cube, cards, outputs=outputs, halo=halo, strategy=strategy, region=region,
-        region_mark=mark, **options,
+        cube, cards, outputs=outputs, halo=halo, disagreement=disagreement, strategy=strategy,
+        region=region, region_mark=mark, **options,
     )  # fmt: skip
     source = cube_record(cube)
     if not source:
         return layers
-    recipe = predict_record(source, cards, outputs, halo, strategy) | options
+    taken = of_attrs(layers.attrs) or halo
+    recipe = predict_record(source, cards, outputs, taken, strategy) | options
     recipe |= {} if some is None else {"within": outlines_record(some)}
     return with_recipe(layers, recipe | {"variables": list(layers.data_vars)})
 
@@ -170,7 +196,7 @@ def _predicted_again(recipe):
         [card_of_record(record) for record in recipe["cards"]],
         within=None if within is None else outlines_of_record(within),
         outputs=recipe["outputs"],
-        halo=recipe["halo"],
+        halo=halo_of_record(recipe),
         strategy=recipe["strategy"],
         views=recipe.get("views", 1),
         quantized=recipe.get("quantized", False),

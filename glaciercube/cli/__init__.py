@@ -126,8 +126,30 @@ def _add_run(commands, name, text):
     )
     job.add_argument("--gpu", action="store_true", help="predict on workers with a resource GPU")
     job.add_argument(
+        "--halo",
+        type=_halo,
+        metavar="PIXELS",
+        help="read around each block in prediction: a number, or 'effective', measured on the "
+        "first tile; as the run was begun by default, the exact halo for a new one",
+    )
+    job.add_argument(
+        "--disagreement",
+        type=float,
+        metavar="SHARE",
+        help="of classes that an effective halo may change at most (default 1e-4)",
+    )
+    job.add_argument(
+        "--runtime",
+        help="how networks run, such as 'torch'; as the run was begun by default, 'auto' for a "
+        "new one: the fastest that agrees with float32, measured on the first tile",
+    )
+    job.add_argument(
         "--retry-unread", action="store_true", help="read again what could not be read before"
     )
+
+
+def _halo(text):
+    return int(text) if text.isdecimal() else text
 
 
 def _add_status(commands):

@@ -49,7 +49,11 @@ def _run(options):
         "retries": options.retries,
         "retry_unread": options.retry_unread,
         "resources": {"GPU": 1} if options.gpu else None,
+        "halo": options.halo,
+        "runtime": options.runtime,
     }
+    if options.disagreement is not None:
+        chosen["disagreement"] = options.disagreement
     if runs.pending(plan, before.out, options.retry_unread):
         with _client(options, plan) as client:
             print(_cluster(client))

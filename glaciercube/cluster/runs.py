@@ -11,13 +11,21 @@ from typing import Any, Literal, get_args
 from tqdm import tqdm
 
 from glaciercube.acquire import failures
-from glaciercube.cluster import spreading, states, workers
+from glaciercube.cluster import (
+    choices,
+    halo_choice,
+    runtime_choice,
+    spreading,
+    states,
+    workers,
+)
 from glaciercube.cluster.memory import demand_of, require_room
 from glaciercube.cluster.plans import Plan
 from glaciercube.cluster.states import Run, State
 from glaciercube.cluster.steps import Job, Outcome
 from glaciercube.errors import SchemaError, WeightsError
 from glaciercube.infer.checks import check_cards
+from glaciercube.infer.halos import DISAGREEMENT
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ref_of
 from glaciercube.model.zoo import card_of
@@ -60,16 +68,22 @@ class RunReport:
     """What could not be read in this run."""
 
     seconds: float = 0.0
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """How networks were to run when the run began, where it was said: `halo`."""
+
+    choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What was chosen once for all tiles, by name: "halo", as it was measured and on which tile."""
 
     def __str__(self) -> str:
-        """Return the report: a line, and one for each tile that was set aside."""
+        """Return the report: a line, one for each choice and each tile that was set aside."""
         unread = f", {self.unread} pixels unread" if self.unread else ""
         head = (
             f"{self.out.name}: {len(self.done)} of {self.tiles} tiles done now, {self.skipped} "
             f"before, {len(self.failed)} set aside; {self.written} blocks computed, "
             f"{self.resumed} found{unread}, {self.seconds:.1f} s"
         )
-        return "\n  ".join([head, *(f"{tile}: {cause}" for tile, cause in self.failed)])
+        chosen = [f"{name}: {_told(one)}" for name, one in self.choices.items()]
+        return "\n  ".join([head, *chosen, *(f"{tile}: {cause}" for tile, cause in self.failed)])
 
 
 def run(  # noqa: PLR0913 - the verb itself
@@ -82,6 +96,9 @@ def run(  # noqa: PLR0913 - the verb itself
     retries: int = 2,
     retry_unread: bool = False,
     progress: bool = False,
+    halo: int | Literal["effective"] | None = None,
+    disagreement: float = DISAGREEMENT,
+    runtime: str | None = None,
 ) -> RunReport:
     """Run a plan, or go on with a run that was interrupted.
 
@@ -108,6 +125,15 @@ def run(  # noqa: PLR0913 - the verb itself
         Read again what could not be read in tiles that are done.
     progress : bool
         Show a bar of tiles.
+    halo : int or "effective", optional
+        Pixels that prediction reads around each block; as the run was begun by default, and the
+        exact halo of the networks for a new one. "effective": measured once, on the first tile
+        that is predicted, see `predict`; kept in the folder for all tiles, machines and resumes.
+    disagreement : float
+        Largest share of classes that an effective halo may change.
+    runtime : str, optional
+        How networks run, as `predict` takes it; as the run was begun by default, and "auto" for a
+        new one: measured once, on the first tile that is predicted, and kept in the folder.
 
     Returns
     -------
@@ -117,10 +143,12 @@ def run(  # noqa: PLR0913 - the verb itself
     Raises
     ------
     StoreError
-        If the folder is of another plan, was begun with other networks, or holds something
-        else; nothing is touched then.
+        If the folder is of another plan, was begun with other networks or another halo, or holds
+        something else; nothing is touched then.
     SchemaError
-        If the networks give no extent.
+        If the networks give no extent, or an option is not of use.
+    WeightsError
+        If the effective halo is asked for of networks that are not exact.
     GlacierCubeError
         If workers have too little memory, or the scheduler is lost on the way: what is done
         is kept, and the same call goes on.
@@ -141,9 +169,11 @@ def run(  # noqa: PLR0913 - the verb itself
     folder = Path(os.path.abspath(out))
     cards = cards_of(plan)
     demand = demand_of(plan.options, cards)
-    states.begin_run(folder, run_of(plan, cards))
+    asked = halo_choice.asked_of(halo, disagreement, cards)
+    asked |= runtime_choice.asked_of(runtime, cards)
+    begun = states.begin_run(folder, replace(run_of(plan, cards), asked=asked))
     todo = pending(plan, folder, retry_unread)
-    gathered = _Gathered()
+    gathered = _Gathered(asked=begun.asked)
     if todo:
         with _client(client, demand) as own, _bar(len(plan), len(todo), progress) as tell:
             jobs = jobs_of(plan, folder, cards, todo, retry_unread)
@@ -290,6 +320,7 @@ def jobs_of(
             surroundings=plan.surroundings(tile),
             options=plan.options,
             cards=cards,
+            tiles=len(plan),
             retry_unread=retry_unread,
         )
 
@@ -314,6 +345,7 @@ def _bar(total: int, todo: int, progress: bool) -> Iterator[Callable[[Outcome], 
 class _Gathered:
     """What has ended so far."""
 
+    asked: Mapping[str, Any]
     done: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -342,7 +374,24 @@ class _Gathered:
             unread=self.counts.get("unread", 0),
             read_failures=tuple(self.reads),
             seconds=seconds,
+            asked=self.asked,
+            choices=choices.all_chosen(out),
         )
+
+
+def _told(choice: Mapping[str, Any]) -> str:
+    """Return a choice in words.
+
+    >>> _told({"halo": 48, "disagreement": 1.25e-05, "tile": "utm32n_3_4"})
+    'halo 48, disagreement 1.25e-05, tile utm32n_3_4'
+    """
+    if "networks" in choice:
+        networks = [f"{one['name']} in {one['choice']}" for one in choice["networks"]]
+        return ", ".join([*networks, f"tile {choice['tile']}"])
+    return ", ".join(
+        f"{name} {one:.3g}" if isinstance(one, float) else f"{name} {one}"
+        for name, one in choice.items()
+    )
 
 
 def _sum(details: Iterable[Mapping[str, Any]], name: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from glaciercube.errors import StoreError
+from glaciercube.store.places import Directory
 
 RUN = "run.json"
 STATE = "state.json"
@@ -35,6 +36,9 @@ class Run:
 
     networks: Mapping[str, str]
     """Fingerprint of the weights and the card of each network, by its name."""
+
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """How networks are to run, such as the `halo`, where it was said when the run began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,7 @@ def read_run(out: Path) -> Run | None:
 
 
 def require_same(found: Run, wanted: Run, out: Path) -> None:
-    """Raise an error if a folder is of another plan or other networks.
+    """Raise an error if a folder is of another plan or other networks, or was begun otherwise.
 
     Parameters
     ----------
@@ -163,9 +167,16 @@ def require_same(found: Run, wanted: Run, out: Path) -> None:
             f"{str(out)!r} was begun with other networks: {changed} have other weights or cards "
             "now; put those of then back, or run the plan into another folder"
         )
+    for name, value in wanted.asked.items():
+        if found.asked.get(name) != value:
+            raise StoreError(
+                f"{str(out)!r} was begun with {name}={found.asked.get(name)!r}, found "
+                f"{name}={value!r}; leave it out to go on as it was begun, or run the plan into "
+                "another folder"
+            )
 
 
-def begin_run(out: Path, wanted: Run) -> None:
+def begin_run(out: Path, wanted: Run) -> Run:
     """Take a folder for a run, or find that it is of the same one.
 
     Parameters
@@ -173,6 +184,12 @@ def begin_run(out: Path, wanted: Run) -> None:
     out : Path
         Made if it does not exist.
     wanted : Run
+        What is not in `asked` is as the run was begun.
+
+    Returns
+    -------
+    Run
+        As it was begun.
 
     Raises
     ------
@@ -187,9 +204,12 @@ def begin_run(out: Path, wanted: Run) -> None:
                 f"no run (it has no {RUN}); choose another"
             )
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / RUN, _json({"format": FORMAT, **asdict(wanted)}))
-        found = wanted
+        content = asdict(wanted)
+        kept = {name: one for name, one in content.items() if name != "asked" or one}
+        Directory(out).create(RUN, _json({"format": FORMAT, **kept}))
+        found = read_run(out) or wanted
     require_same(found, wanted, out)
+    return found
 
 
 def read_state(folder: Path, plan: str) -> State | None:

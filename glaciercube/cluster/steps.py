@@ -23,7 +23,7 @@ from glaciercube.acquire import failures
 from glaciercube.acquire.access import plain, require_trusted
 from glaciercube.acquire.catalogs import search
 from glaciercube.acquire.scenes import load
-from glaciercube.cluster import states
+from glaciercube.cluster import halo_choice, runtime_choice, states
 from glaciercube.cluster.plans import Tile
 from glaciercube.cluster.states import STEPS, State
 from glaciercube.cube.seasons import annual
@@ -75,6 +75,9 @@ class Job:
     cards: tuple[ModelCard, ...]
     retry_unread: bool = False
     """Whether to read again what could not be read."""
+
+    tiles: int = 1
+    """Of the run."""
 
     here: bool = True
     """Whether the blocks are computed in the thread that runs the step; else by Dask's default."""
@@ -304,13 +307,18 @@ def _items(job):
 
 
 def layers_of(job: Job) -> xr.Dataset:
-    """Return the layers of a tile, lazily.
+    """Return the layers of a tile, lazily; the first of a run measures its halo and runtime.
 
     Parameters
     ----------
     job : Job
     """
-    return lazy.predict(read(job.folder / CUBE), job.cards)
+    cube = read(job.folder / CUBE)
+    halo = halo_choice.halo_of_run(job.out, job.tile.name, cube, job.cards)
+    runtime = runtime_choice.runtime_of_run(
+        job.out, job.tile.name, job.tiles, cube, job.cards, halo
+    )
+    return lazy.predict(cube, job.cards, halo=halo, runtime=runtime)
 
 
 REMAKE = {"ingest": cube_of, "predict": layers_of}

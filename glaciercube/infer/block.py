@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from glaciercube import schema
+from glaciercube.errors import WeightsError
 from glaciercube.infer import quantized, runtimes, uncertainty
 from glaciercube.infer.blending import blended
 from glaciercube.infer.dihedral import VIEWS, View
@@ -134,21 +135,48 @@ def _plane(name, said):
     return known[name] if name in known else schema.extent_of_facies(known["facies"])
 
 
-def _said(read, reported, work, refs, part):
+def codes_of(
+    read: Read, reported: np.ndarray, work: Work, part: Window, reads: Callable[[View], Window]
+) -> list[np.ndarray]:
+    """Return the class layer of each task, from windows other than the work's own.
+
+    Parameters
+    ----------
+    read : Read
+        Holds all windows.
+    reported : array (y, x), bool
+        Pixels of the part that are of interest and measured.
+    work : Work
+        Whose networks are all exact.
+    part : Window
+        What to report.
+    reads : callable
+        Gives the window of the image that the networks see in a view.
+
+    Returns
+    -------
+    list of array (y, x), uint8
+        Codes, 255 where not reported or obscured.
+    """
+    ensembles = _ensembles(work.refs)
+    return [_said(read, reported, work, refs, part, reads).codes for refs in ensembles]
+
+
+def _said(read, reported, work, refs, part, reads=None):
     """Return what the networks of one task, in all views, say of a part."""
     members = [(ref, view) for ref in refs for view in VIEWS[: work.views]]
     card = refs[0].card
     if len(members) == 1:
-        probability = _probability(read, reported, work, *members[0], part)
+        probability = _probability(read, reported, work, *members[0], part, reads)
         return Said(card=card, measured=reported, probability=probability, spread=None)
     summed = uncertainty.Members(len(card.categories), part.shape)
     for ref, view in members:
-        summed.add(_probability(read, reported, work, ref, view, part))
+        summed.add(_probability(read, reported, work, ref, view, part, reads))
     spread = summed.spread()
     return Said(card=card, measured=reported, probability=spread.probability, spread=spread)
 
 
-def _probability(read, reported, work, ref, view, part):
+def _probability(read, reported, work, ref, view, part, seen=None):
     """Return the probabilities (category, y, x) that one network gives a part in one view."""
     run = runtimes.runtime_of(ref).scores
     if not ref.card.exact:
@@ -163,7 +191,8 @@ def _probability(read, reported, work, ref, view, part):
             predict=_by_windows(run, ref.card, view),
             categories=len(ref.card.categories),
         )
-    reads = view.expand(part, work.halo, work.shape, work.stride)
+    own = view.expand(part, work.halo, work.shape, work.stride)
+    reads = own if seen is None else seen(view)
     image = view.apply(read.image(reads, work, ref.card))
     inner = view.window(part, work.shape).inside(view.window(reads, work.shape))
     scores = run(np.ascontiguousarray(image[np.newaxis]), inner)
@@ -190,7 +219,14 @@ def _softmax(scores: np.ndarray, card: ModelCard) -> np.ndarray:
     number shows in the last bits.
     """
     scores /= np.float32(card.temperature)
-    scores -= scores.max(axis=1, keepdims=True)
+    highest = scores.max(axis=1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise WeightsError(
+            f"the network of {card.name!r} must give finite scores, found NaN or infinity for "
+            "finite input; its weights or its precision do not fit: take runtime='torch', or "
+            "train again"
+        )
+    scores -= highest
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
     return scores

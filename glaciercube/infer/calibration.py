@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from glaciercube.errors import WeightsError
 from glaciercube.infer import choices, runtimes
 from glaciercube.infer.choices import AGREEMENT, PIXELS, Sample
+from glaciercube.infer.cubes import dask_arrays, readers
+from glaciercube.infer.dates import seen_by
+from glaciercube.infer.reads import Read
+from glaciercube.infer.samples import samples_of
+from glaciercube.infer.settling import SIDE, seen_in
+from glaciercube.infer.work import Work
+from glaciercube.model import channels
 from glaciercube.model.card import ModelCard, write_card
 from glaciercube.model.weights import sha256_of
 from glaciercube.optional import load
@@ -31,8 +39,8 @@ def calibrate(card: ModelCard, tiles: Sequence[Sample], path: str | Path) -> Mod
     card : ModelCard
         Of a network with weights of its own (not ONNX).
     tiles : sequence of Sample
-        What the network sees of typical cubes, normalised: `sampling.tiles_of` gives them. Every
-        fourth is held out.
+        What the network sees of typical cubes, normalised: `tiles_of` gives them. Every fourth is
+        held out.
     path : str or Path
         Of the card to write (JSON), in the folder of the weights. Beside it come
         `<name>-int8.xml` and `<name>-int8.bin`, OpenVINO's own format.
@@ -80,6 +88,54 @@ def calibrate(card: ModelCard, tiles: Sequence[Sample], path: str | Path) -> Mod
             os.replace(Path(folder) / name, target.parent / name)
     write_card(done, target)
     return done
+
+
+def tiles_of(cube: xr.Dataset, card: ModelCard, count: int = 16) -> list[Sample]:
+    """Return what a network sees in some places of a cube; reads and computes them now.
+
+    Parameters
+    ----------
+    cube : Dataset
+        With the bands of the card, as `read` gives it.
+    card : ModelCard
+    count : int
+        Of tiles of 512 x 512 pixels at most, those that were measured best; fewer where the cube
+        has no more.
+
+    Raises
+    ------
+    SchemaError
+        If the cube lacks a band of the card.
+    """
+    arrays, names = dask_arrays(cube), [str(name) for name in cube["band"].values]
+    positions = channels.positions(names, card)
+    chunks = (arrays[1].chunks[0], *(_tiled(size) for size in arrays[1].shape[1:]))
+    work = Work(
+        refs=(),
+        bands=tuple(names[at] for at in positions),
+        planes=(),
+        halo=0,
+        stride=card.stride,
+        chunks=chunks,
+        times=tuple(str(time) for time in cube["time"].values),
+        positions=tuple(positions),
+        seen=seen_by(cube["time"].values, [card]),
+    )
+    valid, both = readers(cube, arrays, work.positions)
+    parts = []
+    for one in samples_of(work, valid, 0, count * SIDE**2)[:count]:
+        dates = (one.date, *work.others_of(one.date))
+        given = {date: both(date, one.window) for date in dates}
+        reads = {date: Read.of(each[0], each[1], one.window, date) for date, each in given.items()}
+        read = replace(reads.pop(one.date), others=reads)
+        parts.append((one.window, read, read.measured))
+    return list(seen_in(parts, work, card))
+
+
+def _tiled(size):
+    """Return a side in tiles, none of them small unless the side is."""
+    count = max(1, round(size / SIDE))
+    return tuple(int(one) for one in np.diff(np.linspace(0, size, count + 1).astype(int)))
 
 
 def _drafted(card, tiles, folder, stem):

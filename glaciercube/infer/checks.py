@@ -11,6 +11,7 @@ import xarray as xr
 from glaciercube import grid, schema
 from glaciercube.errors import GlacierCubeWarning, SchemaError, WeightsError
 from glaciercube.infer import dates, readiness
+from glaciercube.infer.halos import EFFECTIVE, EffectiveHalo, Halo
 from glaciercube.infer.work import PROBABILITY, Work
 from glaciercube.model import channels
 from glaciercube.model.card import WINDOW, ModelCard
@@ -125,21 +126,62 @@ def planes_of(outputs: Sequence[str], cards: Sequence[ModelCard]) -> tuple[str, 
     return (*planes, *(more if "probability" in outputs else ()))
 
 
-def halo_of(halo: int | None, cards: Sequence[ModelCard]) -> tuple[int, int]:
+def halo_of(halo: Halo, cards: Sequence[ModelCard]) -> tuple[int, int]:
     """Return the halo and the stride of all cards together.
+
+    Parameters
+    ----------
+    halo : int, "effective" or EffectiveHalo, optional
+        Of "effective" the exact halo is returned, as it is not measured yet.
+    cards : sequence of ModelCard
 
     Raises
     ------
     SchemaError
         If a halo is given that is no whole number from 0 on.
+    WeightsError
+        If the effective halo is asked for of networks that are not exact.
     """
     stride = math.lcm(*(card.stride for card in cards))
-    if halo is None:
+    measured = isinstance(halo, str) and halo == EFFECTIVE
+    if measured:
+        _require_exact(cards)
+    if halo is None or measured:
         needed = max(_halo_of(card) for card in cards)
         return -(-needed // stride) * stride, stride
+    if isinstance(halo, EffectiveHalo):
+        return halo.halo, stride
     if isinstance(halo, bool) or not isinstance(halo, int | np.integer) or halo < 0:
-        raise SchemaError(f"halo needs a number of pixels, 0 or more, found {halo!r}")
+        raise SchemaError(
+            f"halo needs a number of pixels, 0 or more, or {EFFECTIVE!r}, found {halo!r}"
+        )
     return int(halo), stride
+
+
+def share_of(disagreement: float) -> float:
+    """Return the share of classes that an effective halo may change.
+
+    Raises
+    ------
+    SchemaError
+        If it is no number between 0 and 1.
+    """
+    found = disagreement
+    if isinstance(found, bool) or not isinstance(found, float | int) or not 0 < found < 1:
+        raise SchemaError(
+            f"disagreement needs a share of the classes above 0 and below 1, such as 1e-4, found "
+            f"{found!r}"
+        )
+    return float(found)
+
+
+def _require_exact(cards):
+    inexact = [card.name for card in cards if not card.exact]
+    if inexact:
+        raise WeightsError(
+            f"halo={EFFECTIVE!r} needs networks that tile exactly, so that there is something to "
+            f"compare with, but {inexact} are blended on windows; leave halo out for them"
+        )
 
 
 def _halo_of(card):

@@ -10,15 +10,18 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from dask.layers import ArrayBlockIdDep
 
 from glaciercube import grid, schema
 from glaciercube.cover.regions import Region
 from glaciercube.errors import SchemaError
-from glaciercube.infer import checks, choices, layers, lineage, neighbours, runtimes
+from glaciercube.infer import checks, choices, effective, layers, lineage, neighbours, runtimes
 from glaciercube.infer.choices import Choice
+from glaciercube.infer.cubes import CHUNK, dask_arrays
 from glaciercube.infer.dates import seen_by
 from glaciercube.infer.dihedral import VIEWS
 from glaciercube.infer.failures import placed
+from glaciercube.infer.halos import DISAGREEMENT, Halo, of_attrs
 from glaciercube.infer.reads import ChunkReader, StoreReader
 from glaciercube.infer.settling import Later, choice_task, shared_of, with_choices
 from glaciercube.infer.work import PROBABILITY, Work
@@ -31,8 +34,8 @@ from glaciercube.windows import Window, edges, lattice_offset
 ALGORITHM_VERSION = 2
 """Raised whenever the same cube and cards would give other numbers."""
 
-CHUNK = 1024
-"""Rows and columns of a block of a cube that is in memory."""
+PLANES = ("time", "plane", "y", "x")
+"""Dimensions of what the networks give."""
 
 
 def predict(  # noqa: PLR0913 - the operator itself
@@ -40,15 +43,17 @@ def predict(  # noqa: PLR0913 - the operator itself
     cards: Sequence[ModelCard],
     *,
     outputs: Sequence[str] | None = None,
-    halo: int | None = None,
+    halo: Halo = None,
+    disagreement: float = DISAGREEMENT,
     strategy: Literal["auto", "direct", "overlap"] = "auto",
     views: Literal[1, 8] = 1,
     region: Region | None = None,
     region_mark: Mapping[str, Any] | None = None,
     quantized: bool = False,
     runtime: str | Sequence[Choice] = "auto",
+    measure: bool | None = None,
 ) -> xr.Dataset:
-    """Return what networks see in a cube, without computing it.
+    """Return what networks see in a cube, without computing it but for an effective halo.
 
     Parameters
     ----------
@@ -62,9 +67,12 @@ def predict(  # noqa: PLR0913 - the operator itself
         "valid_fraction" and, of an extent card, "glacier_probability". On request
         "probability" of all facies, "entropy", "mutual_information" of several members, and
         with a region "extent" as the roll-up of facies.
-    halo : int, optional
+    halo : int, "effective" or EffectiveHalo, optional
         Pixels read around each block; the largest halo of the cards by default. A smaller
-        one is faster and shows seams.
+        one is faster and shows seams. "effective": measured at once on a sample of the cube's
+        pixels, which are read and computed for it, see `infer.effective`.
+    disagreement : float
+        Share of classes that an effective halo may change.
     strategy : {"auto", "direct", "overlap"}
         "direct": each block reads its own halo from the store, possible only for what
         `read` gave, untouched. "overlap": neighbours in the graph give it. The numbers are
@@ -84,6 +92,8 @@ def predict(  # noqa: PLR0913 - the operator itself
         "auto": the fastest that gives the classes of float32 in 99.9 % of the pixels of some
         blocks; float32 in small cubes. It is measured when the layers are computed, or once
         for the store that they are written to. What is not float32 is compared in any case.
+    measure : bool, optional
+        Whether "auto" measures; by default in cubes of `choices.SMALL` pixels or more.
 
     Returns
     -------
@@ -100,7 +110,13 @@ def predict(  # noqa: PLR0913 - the operator itself
         If the cube lacks a band, is of another level, or has chunks smaller than the halo or
         too large when their bands are brought together.
     WeightsError
-        If cards of one task have other categories, or a network cannot run as asked for.
+        If cards of one task have other categories, or a network cannot run as asked for, or
+        the effective halo is asked for of one that is not exact.
+
+    Warns
+    -----
+    GlacierCubeWarning
+        If the cube has too few measured pixels to measure the effective halo.
 
     Notes
     -----
@@ -115,17 +131,14 @@ def predict(  # noqa: PLR0913 - the operator itself
     The layers carry of what they are made, if it is known of the cube (see `store.lineage`):
     of a cube that `read` gave, the records of the blocks that a block and its halo touch.
     """
-    make = partial(
-        predict, cube, cards, outputs=outputs, halo=halo, strategy=strategy, views=views,
-        region=region, region_mark=region_mark, quantized=quantized,
-    )  # fmt: skip
     cards = checks.check_cards(cards)
     checks.check_cube(cube, cards)
-    chosen = choices.known(runtime, cards, cube["valid"].size)
+    size = cube["valid"].size if measure is None else choices.SMALL * measure
+    chosen = choices.known(runtime, cards, size)
     several = views * len(cards) > len({card.task for card in cards})
     wanted = checks.outputs_of(outputs, cards, several=several, inside=region is not None)
     reach, stride = checks.halo_of(halo, cards)
-    reflectance, valid = _dask_arrays(cube)
+    reflectance, valid = dask_arrays(cube)
     names = [str(name) for name in cube["band"].values]
     positions = sorted({at for card in cards for at in channels.positions(names, card)})
     work = Work(
@@ -143,30 +156,23 @@ def predict(  # noqa: PLR0913 - the operator itself
         quantized=quantized,
         seen=seen_by(cube["time"].values, cards),
     )
+    work, told = effective.settled(work, halo, cube, (reflectance, valid), disagreement)
+    make = partial(
+        predict, cube, cards, outputs=outputs, halo=of_attrs(told) or halo, strategy=strategy,
+        views=views, region=region, region_mark=region_mark, quantized=quantized,
+    )  # fmt: skip
     work = work if chosen is None else with_choices(work, chosen)
     stacked, codes, choice = _stacks(cube, reflectance, valid, work, strategy, str(runtime))
     found = _split(stacked, work)
     inside = cube if region is None else cube.assign(valid=_inside(cube["valid"], region))
-    out = layers.dataset_of(found, inside, cards, reach, choices=work.choices, quantized=quantized)
+    out = layers.dataset_of(
+        found, inside, cards, work.halo, choices=work.choices, quantized=quantized
+    ).assign_attrs(told)
     out = lineage.traced(out, found, cube, work, ALGORITHM_VERSION, region_mark)
     later = None
     if isinstance(runtime, str) and (choice is not None or runtime == choices.AUTO):
         later = Later(make, cards, runtime, work.choices or choice)
     return lineage.with_makings(out, found, work, codes, later)
-
-
-def _dask_arrays(cube):
-    """Return reflectance and valid as Dask arrays with the same chunks, all bands in one."""
-    reflectance, valid = cube["reflectance"].data, cube["valid"].data
-    if not isinstance(reflectance, da.Array):
-        sizes = {"time": 1, "band": -1, "y": CHUNK, "x": CHUNK}
-        chunks = tuple(sizes[dim] for dim in cube["reflectance"].dims)
-        reflectance = da.from_array(np.asarray(reflectance), chunks=chunks)
-    reflectance = reflectance.rechunk({1: -1})
-    chunks = (reflectance.chunks[0], *reflectance.chunks[2:])
-    if not isinstance(valid, da.Array):
-        return reflectance, da.from_array(np.asarray(valid), chunks=chunks)
-    return reflectance, valid.rechunk(chunks)
 
 
 def _sources(cube, strategy):
@@ -234,13 +240,19 @@ def _mapped(function, token, work, shared, *arrays):
     What all blocks share is one key of the graph, so that a task holds no more than its
     number and that key.
     """
-    return da.map_blocks(
+    chunks = (work.chunks[0], (len(work.planes),), *work.chunks[1:])
+    given: list[Any] = [ArrayBlockIdDep(chunks), PLANES]
+    for array in arrays:
+        given += [array, PLANES]
+    return da.blockwise(  # `map_blocks` would give each task three arguments more
         function,
-        *arrays,
+        PLANES,
+        *given,
         work=shared,
         name=f"predict-{token}",
         dtype=work.dtype,
-        chunks=(work.chunks[0], (len(work.planes),), *work.chunks[1:]),
+        adjust_chunks=dict(zip(PLANES, chunks, strict=True)),
+        align_arrays=False,
         meta=np.empty((0, 0, 0, 0), work.dtype),
     )
 
@@ -312,12 +324,12 @@ def _join(reflectance, valid, positions):
     return np.where(valid, reflectance[:, list(positions)], np.float32(np.nan))
 
 
-def _direct_block(work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _direct_block(block_id: tuple[int, ...], work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     return _each_date(work, dates, block, StoreReader(work, block))
 
 
-def _overlap_block(*given: np.ndarray, work: Work, block_id: tuple[int, ...] = ()) -> np.ndarray:
+def _overlap_block(block_id: tuple[int, ...], *given: np.ndarray, work: Work) -> np.ndarray:
     dates, block = work.place(block_id)
     known = neighbours.by_date(given, work, block_id[0])
     return _each_date(work, dates, block, ChunkReader(work, block, known))

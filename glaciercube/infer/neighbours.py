@@ -24,7 +24,7 @@ def mapped(
     Parameters
     ----------
     function : callable
-        Takes the chunks that `Work.time_chunks` names, in order, and `work` and `block_id`.
+        Takes the number of a block, the chunks that `Work.time_chunks` names in order, and `work`.
     token : str
         Of the names in the graph.
     work : Work
@@ -80,4 +80,4 @@ def by_date(given: Sequence[np.ndarray], work: Work, number: int) -> dict[int, n
 
 
 def _run(function, block, work, *given):
-    return function(*given, work=work, block_id=block)
+    return function(block, *given, work=work)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from glaciercube import schema
+from glaciercube.infer.halos import EffectiveHalo, Halo
 from glaciercube.model import zoo
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import IN_MEMORY, ref_of
@@ -107,7 +108,7 @@ def predict_record(
     cube: Mapping[str, Any],
     cards: Sequence[ModelCard],
     outputs: Sequence[str] | None,
-    halo: int | None,
+    halo: Halo,
     strategy: str,
 ) -> dict[str, Any]:
     """Return how layers can be predicted again, as JSON.
@@ -117,15 +118,32 @@ def predict_record(
     cube : mapping
         How the cube can be had again.
     cards : sequence of ModelCard
-    outputs, halo, strategy
+    outputs, strategy
         As given to `predict`.
+    halo : int or EffectiveHalo, optional
+        As given to `predict`, or as it was measured.
     """
+    measured = {"measured_halo": halo.as_json()} if isinstance(halo, EffectiveHalo) else {}
+    pixels = halo.halo if isinstance(halo, EffectiveHalo) else halo
     return {
         "verb": "predict",
         "version": VERSION,
         "cube": dict(cube),
         "cards": [card_record(card) for card in cards],
         "outputs": None if outputs is None else list(outputs),
-        "halo": None if halo is None else int(halo),
+        "halo": None if pixels is None else int(pixels),
         "strategy": strategy,
+        **measured,
     }
+
+
+def halo_of_record(recipe: Mapping[str, Any]) -> int | EffectiveHalo | None:
+    """Return the halo of a recipe; nothing is measured again.
+
+    Parameters
+    ----------
+    recipe : mapping
+        As `predict_record` makes it.
+    """
+    measured = recipe.get("measured_halo")
+    return recipe["halo"] if measured is None else EffectiveHalo(**measured)

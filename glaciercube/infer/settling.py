@@ -1,6 +1,6 @@
 """When the runtime is chosen: by one task of a graph, before the first block; by a store once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from threading import Lock
 
@@ -15,7 +15,7 @@ from glaciercube.infer.choices import Choice, Sample
 from glaciercube.infer.reads import Read, StoreReader
 from glaciercube.infer.work import Work
 from glaciercube.model.card import ModelCard
-from glaciercube.store.making import Stored
+from glaciercube.store.making import Stored, making_of
 from glaciercube.windows import Window
 
 SIDE = 512
@@ -77,6 +77,23 @@ def with_choices(work: Work, chosen: Sequence[Choice]) -> Work:
     return replace(work, refs=refs, choices=tuple(chosen))
 
 
+def choices_of(layers: xr.Dataset) -> tuple[Choice, ...]:
+    """Return how the networks of layers run, measured now if that is still open.
+
+    Parameters
+    ----------
+    layers : Dataset
+        As `predict` gave them; their runtime was asked for as "auto", or is not in float32.
+    """
+    later = next(
+        making.choose
+        for variable in layers.data_vars.values()
+        if (making := making_of(variable)) is not None and isinstance(making.choose, Later)
+    )
+    chosen = later.default
+    return chosen.compute() if isinstance(chosen, Delayed) else tuple(chosen)
+
+
 class Later:
     """Makes layers again once it is known where they are written; see `store.making.Making`.
 
@@ -133,9 +150,7 @@ def _measured(work, runtime, token, *given):
         if token not in _chosen:
             parts = list(_enough(_given(work, given) if given else _read(work)))
             cards = [ref.card for ref in work.refs]
-            _chosen[token] = choices.chosen(
-                runtime, cards, lambda card: _samples(parts, work, card)
-            )
+            _chosen[token] = choices.chosen(runtime, cards, lambda card: seen_in(parts, work, card))
         return _chosen[token]
 
 
@@ -155,7 +170,7 @@ def _read(work: Work) -> Iterator[tuple[Window, Read, np.ndarray]]:
     for at in _spread(work, READ):
         dates, block = work.place(at)
         counts = valid_source.load(dates.start, block) & _wanted(work, block)
-        tile = _best(counts, block)
+        tile = best_of(counts, block)
         found = StoreReader(work, tile).target(dates.start, counts[tile.inside(block)])
         if found is not None:
             yield tile, found[1], _counting(found[1], tile, counts[tile.inside(block)])
@@ -171,7 +186,7 @@ def _given(work, given):
         date = max(counts, key=lambda one: int(counts[one].sum()))
         if counts[date].any():
             others = {other: reads[other] for other in work.others_of(date)}
-            tile = _best(counts[date], block)
+            tile = best_of(counts[date], block)
             yield tile, replace(reads[date], others=others), counts[date][tile.inside(block)]
 
 
@@ -187,7 +202,7 @@ def _wanted(work, block):
     return True if work.region is None else work.region.inside(block)
 
 
-def _best(counts: np.ndarray, block: Window) -> Window:
+def best_of(counts: np.ndarray, block: Window) -> Window:
     """Return the tile of a block in which most pixels count."""
     tiles = [
         Window(y, min(y + SIDE, block.y1), x, min(x + SIDE, block.x1))
@@ -216,8 +231,19 @@ def _spread(work: Work, most: int) -> list[tuple[int, int, int, int]]:
     return list(found)
 
 
-def _samples(parts, work, card):
-    """Yield tiles as a network sees them."""
+def seen_in(
+    parts: Iterable[tuple[Window, Read, np.ndarray]], work: Work, card: ModelCard
+) -> Iterator[Sample]:
+    """Yield tiles as a network sees them.
+
+    Parameters
+    ----------
+    parts : iterable of (Window, Read, array (y, x) of bool)
+        Tiles, what was read of each, and which of its pixels count.
+    work : Work
+    card : ModelCard
+        One that takes windows of one size gets such, cut off or continued with its `fill`.
+    """
     for tile, read, counts in parts:
         both = tile.cut(read.window)
         image, measured = read.image(both, work, card), counts[both.inside(tile)]

@@ -107,6 +107,16 @@ def test_too_little_memory_says_what_is_needed(made, home, tmp_path, capsys):
     assert "found 1.00 GiB" in said
 
 
+def test_a_halo_is_passed_on_and_kept_to(made, home, finished, capsys):
+    assert main(["run", str(home), "--out", str(finished), "--halo", "8"]) == 1
+    assert "was begun with halo=None, found halo=8; leave it out" in capsys.readouterr().err
+    asked = ["--halo", "effective", "--disagreement", "2"]
+    assert main(["run", str(home), "--out", str(finished), *asked]) == 1
+    assert "disagreement needs a share of the classes" in capsys.readouterr().err
+    assert main(["resume", str(home), "--out", str(finished), "--halo", "wide"]) == 1
+    assert "or 'effective', found 'wide'" in capsys.readouterr().err
+
+
 def test_verify_of_a_store_and_of_a_run(made, copy, capsys):
     assert main(["verify", str(copy / "t0_0" / "cube.zarr")]) == 0
     assert "cube.zarr: 28 blocks, 0 missing, 0 corrupt" in capsys.readouterr().out

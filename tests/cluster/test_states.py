@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from cluster.dask_processes import wait_for
+from glaciercube.cluster import states
 from glaciercube.cluster.states import (
     RUN,
     STATE,
@@ -104,6 +105,35 @@ def test_another_plan_or_network_is_refused_and_nothing_is_touched(tmp_path):
             replace(RUN_A, networks={"extent": "1", "facies": "3", "facies-2": ""}),
         )
     assert (tmp_path / "out" / RUN).read_bytes() == before
+
+
+def test_a_run_goes_on_as_it_was_begun(tmp_path):
+    asked = replace(RUN_A, asked={"halo": "effective", "disagreement": 1e-4})
+    assert begin_run(tmp_path / "out", asked) == asked
+    assert begin_run(tmp_path / "out", RUN_A) == asked
+    other = replace(RUN_A, asked={"halo": "effective", "disagreement": 1e-3})
+    with pytest.raises(StoreError, match=r"begun with disagreement=0\.0001, found disagr.*=0\.001"):
+        begin_run(tmp_path / "out", other)
+    assert read_run(tmp_path / "out") == asked
+
+
+def test_a_run_that_was_begun_before_options_were_kept_had_none(tmp_path):
+    begin_run(tmp_path / "out", RUN_A)
+    assert "asked" not in json.loads((tmp_path / "out" / RUN).read_bytes())
+    with pytest.raises(StoreError, match=r"was begun with halo=None, found halo=48; leave it out"):
+        begin_run(tmp_path / "out", replace(RUN_A, asked={"halo": 48}))
+
+
+def test_of_two_that_begin_at_once_the_first_wins(tmp_path, monkeypatch):
+    first = replace(RUN_A, asked={"halo": 8})
+    monkeypatch.setattr(states, "read_run", lambda out: None)  # nothing there yet
+    begin_run(tmp_path / "out", first)
+    told = iter([None, first])
+    monkeypatch.setattr(states, "read_run", lambda out: next(told))
+    monkeypatch.setattr(states.Path, "iterdir", lambda self: iter(()))
+    with pytest.raises(StoreError, match=r"was begun with halo=8, found halo=16"):
+        begin_run(tmp_path / "out", replace(RUN_A, asked={"halo": 16}))
+    assert json.loads((tmp_path / "out" / RUN).read_bytes())["asked"] == {"halo": 8}
 
 
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from cards import make_card
 
+from glaciercube.errors import WeightsError
 from glaciercube.infer import block
 from glaciercube.infer.reads import Read
 from glaciercube.infer.work import Work
@@ -165,6 +166,14 @@ def test_the_users_torch_settings_are_left_alone():
         "assert (torch.get_num_threads(), torch.is_grad_enabled()) == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_no_class(card, strange):
+    scores = np.zeros((1, 5, 3, 4), np.float32)
+    scores[0, slice(None) if not strange > 0 else 2, 1, 1] = strange
+    with pytest.raises(WeightsError, match=r"'small-facies' must give finite scores.*train again"):
+        block._softmax(scores, card)
 
 
 @pytest.mark.parametrize("shape", [(62, 70), (47, 33), (5, 7)])

@@ -107,7 +107,7 @@ def test_the_halo_is_the_largest_of_the_cards_on_their_common_stride(card, exten
 
 @pytest.mark.parametrize("halo", [-1, 2.5, "wide", True])
 def test_a_halo_is_a_number_of_pixels(card, halo):
-    with pytest.raises(SchemaError, match=f"number of pixels, 0 or more, found {halo!r}"):
+    with pytest.raises(SchemaError, match=f"0 or more, or 'effective', found {halo!r}"):
         checks.halo_of(halo, [card])
 
 

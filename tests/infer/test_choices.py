@@ -269,7 +269,7 @@ def test_a_network_of_fixed_windows_is_compared_on_such(card, stored, monkeypatc
     fixed = replace(card, window=64, exact=False, fill=2.0)
     window = Window(0, 34, 0, 80)
     read = Read.of(np.full((4, 34, 80), 0.5, np.float32), np.True_, window)
-    (tile,) = settling._samples([(window, read, np.ones((34, 80), bool))], work, fixed)
+    (tile,) = settling.seen_in([(window, read, np.ones((34, 80), bool))], work, fixed)
     assert tile.image.shape == (4, 64, 64)
     assert (tile.image[:, 34:] == 2.0).all()
     assert (tile.measured.sum(), tile.measured[:34].all()) == (34 * 64, True)

@@ -66,7 +66,7 @@ def test_dates_of_several_declarations_are_put_together(three, tmp_path):
     assert work.seen[name_of(three)][0] == (-1, 0, 1)
 
 
-def told(*given, work, block_id):
+def told(block_id, *given, work):
     """Return which dates a block was given, as numbers in its planes."""
     known = neighbours.by_date(given, work, block_id[0])
     for date, values in known.items():

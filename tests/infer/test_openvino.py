@@ -16,9 +16,11 @@ from glaciercube.infer import calibration, choices, runtime_openvino, runtimes, 
 from glaciercube.infer.calibration import calibrate
 from glaciercube.infer.choices import Sample
 from glaciercube.infer.runtimes import ref_for, runtime_of
-from glaciercube.model import networks, registry
+from glaciercube.model import channels, networks, registry
 from glaciercube.model.card import read_card
 from glaciercube.model.zoo import card_of
+from glaciercube.store.reading import read
+from glaciercube.store.writing import write
 
 pytest.importorskip("openvino")
 BFLOAT16 = pytest.mark.skipif(
@@ -229,6 +231,27 @@ def test_integers_that_disagree_are_not_kept(bundled, tiles, tmp_path, monkeypat
     with pytest.raises(WeightsError, match=r"8-bit integers gives .* of 51200 pixels, needs 110 %"):
         calibrate(bundled, tiles, tmp_path / "facies.json")
     assert [path.name for path in tmp_path.iterdir()] == ["facies.safetensors"]
+
+
+def test_tiles_are_what_the_network_sees_of_a_cube(cube, card, tmp_path):
+    assert len(calibration.tiles_of(cube, card, count=1)) == 1
+    tiles = calibration.tiles_of(cube, card)
+    assert len(tiles) == 3
+    names = [str(name) for name in cube["band"].values]
+    for one in tiles:
+        dates = [
+            channels.stack(cube["reflectance"].values[date], names, card)[0] for date in range(3)
+        ]
+        assert any(np.array_equal(one.image, image) for image in dates)
+        np.testing.assert_array_equal(one.measured, cube["valid"].values[0])
+    write(cube.chunk(time=1, band=-1, y=48, x=40), tmp_path / "cube.zarr")
+    stored = calibration.tiles_of(read(tmp_path / "cube.zarr"), card)
+    assert [one.image.shape for one in stored] == [one.image.shape for one in tiles]
+
+
+def test_a_card_of_fixed_windows_gets_such_tiles(cube, card):
+    fixed = replace(card, exact=False, window=64)
+    assert {one.image.shape for one in calibration.tiles_of(cube, fixed)} == {(4, 64, 64)}
 
 
 def test_too_few_tiles_calibrate_nothing(bundled, tiles, tmp_path):

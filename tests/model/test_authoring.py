@@ -85,7 +85,9 @@ def test_missing_fields_are_named(network, written):
     few = {name: value for name, value in FIELDS.items() if name not in ("std", "task")}
     with pytest.raises(WeightsError, match=r"needs the fields .*; \['task', 'std'\] are missing$"):
         hold(network, **few)
-    with pytest.raises(WeightsError, match=r"'licence'\]; \['licence'\] are missing"):
+    with pytest.raises(
+        WeightsError, match=r"'licence'\], and takes .*; \['licence'\] are missing$"
+    ):
         write_network(network, "mine.json", factory="guests:build", arguments={}, **FIELDS)
 
 
