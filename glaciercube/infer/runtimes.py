@@ -32,6 +32,8 @@ normalisation within the convolutions; "torch-eager" is the network as it was wr
 other way is compared with; "torch-compile" takes a C++ compiler and half a minute to build;
 "openvino-int8" takes a card that was calibrated; "onnx" is for networks that come as such."""
 
+_TORCH = ("torch", "torch-eager", "torch-bfloat16")
+
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
     "torch-eager": "glaciercube.infer.runtime_torch",
@@ -154,6 +156,12 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
             f"{card.name} is {card.architecture!r}, so it runs in {reference_of(card)!r} or "
             f"'auto', found runtime {choice!r}; networks that come as ONNX run in 'onnx' only"
         )
+    if written_in_torch(card) and choice not in _TORCH:
+        raise WeightsError(
+            f"{card.name} with {dict(card.arguments)} is written in operations of torch that no "
+            f"other library takes over: it needs one of the runtimes {[*_TORCH]} or 'auto', found "
+            f"{choice!r}"
+        )
     runtime, precision = CHOICES[choice]
     return replace(ref_of(card), runtime=runtime, precision=precision)
 
@@ -196,6 +204,15 @@ def reference_of(card: ModelCard) -> str:
     return "onnx" if card.architecture == ONNX else "torch"
 
 
+def written_in_torch(card: ModelCard) -> bool:
+    """Return whether a network is no graph of layers, which other libraries could take over.
+
+    The facies network in its exact mode is thousands of products in loops: see
+    `model.patch_zones`.
+    """
+    return card.architecture == "facies-cnn" and card.arguments.get("mode", "exact") == "exact"
+
+
 def candidates(card: ModelCard) -> tuple[str, ...]:
     """Return the names of the ways that a network can run here and that are worth measuring.
 
@@ -208,8 +225,8 @@ def candidates(card: ModelCard) -> tuple[str, ...]:
     tuple of str
         The one in float32 that others are compared with comes first.
     """
-    if card.architecture == ONNX:
-        return ("onnx",)
+    if card.architecture == ONNX or written_in_torch(card):
+        return (reference_of(card),)
     torch = load("glaciercube.infer.runtime_torch")
     place = torch.device()
     found = ["torch", "torch-bfloat16"] if torch.has_bfloat16(place) else ["torch"]

@@ -199,9 +199,7 @@ class Transformer(nn.Module):
         self.position = nn.Parameter(torch.zeros(side**2, WIDTH))
         self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
         self.steps = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH, EPSILON)
-            )
+            nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH, EPSILON))
             for _ in range(4)
         )
         self.last = nn.Conv2d(WIDTH, WIDTH, 1)

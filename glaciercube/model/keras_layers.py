@@ -1,4 +1,4 @@
-"""Which layer of the authors' Keras networks is which module of ours, and their arrays as tensors."""
+"""Which layer of the authors' Keras networks is which of ours, and their arrays as tensors."""
 
 from collections.abc import Iterator, Mapping
 

@@ -90,7 +90,8 @@ def _start(place):
 
 def _arrays(place, h5py, top) -> Iterator[tuple[str, Any]]:
     """Yield the arrays of a file by path; nothing of them is read."""
-    waiting, seen, size = [((), top)], 0, 0
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), top)]
+    seen = size = 0
     while waiting:
         way, group = waiting.pop()
         for name in group:

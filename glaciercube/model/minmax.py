@@ -1,4 +1,4 @@
-"""The authors' scaling statistics: the smallest and largest value of each band, given by the user."""
+"""The authors' scaling statistics, given by the user: smallest and largest value of each band."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,11 +1,11 @@
 """The patch network of glacier facies: a patch for every pixel, all patches of an image at once."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from glaciercube.model.patch_zones import AllPatches
 from glaciercube.model.residual import EPSILON
@@ -54,7 +54,8 @@ class PatchCNN(nn.Module):
     convolutions, of which the centre is kept; pooling of 33 x 33 pixels to 11 x 11 cells; three
     more, of which the centre and the largest of all cells are kept; three dense layers.
 
-    Both ways are exact under tiling. What lies beyond the image is 0, as where nothing was
+    To train it, take `of_patches`: all patches at once have no gradients, and their batch
+    normalisation is fixed. Both ways are exact under tiling. What lies beyond the image is 0, as where nothing was
     measured. `patch_zones` says how all patches are computed at once.
 
     Examples
@@ -98,8 +99,7 @@ class PatchCNN(nn.Module):
         """
         if self.mode == "convolutional":
             return self.dense(torch.cat(self._convolved(image), dim=1))
-        near, far = ([layer.folded() for layer in stage] for stage in (self.near, self.far))
-        patches = AllPatches(near, far, SIDE, POOL)
+        patches = AllPatches(_folded(self.near), _folded(self.far), SIDE, POOL)
         wide = functional.pad(image, (REACH,) * 4)
         return self.dense(torch.stack([patches.of(each) for each in wide]))
 
@@ -112,7 +112,7 @@ class PatchCNN(nn.Module):
         """
         near = _through(self.near, patches)
         far = functional.max_pool2d(near, POOL)
-        for layer in self.far:
+        for layer in _layers(self.far):
             far = layer.of_cells(far)
         centre, cell = SIDE // 2, SIDE // POOL // 2
         parts = [near[..., centre, centre], far[..., cell, cell], far.amax(dim=(2, 3))]
@@ -153,15 +153,25 @@ class Layer(nn.Module):
     def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the kernel (3, 3, before, after) and bias (after,) of both layers in one."""
         norm, layer = self.normalisation, self.convolution
-        variance, mean = norm.running_var, norm.running_mean
-        assert variance is not None and mean is not None and layer.bias is not None
-        scale = norm.weight / torch.sqrt(variance + norm.eps)
-        weight = layer.weight * scale[:, None, None, None]
-        return weight.permute(2, 3, 1, 0).contiguous(), norm.bias + scale * (layer.bias - mean)
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert variance is not None
+        weight, bias = fuse_conv_bn_weights(
+            layer.weight, layer.bias, mean, variance, norm.eps, norm.weight, norm.bias
+        )
+        return weight.permute(2, 3, 1, 0).contiguous(), bias
 
 
-def _through(layers: Sequence[Layer] | nn.ModuleList, image: torch.Tensor) -> torch.Tensor:
-    for layer in layers:
+def _layers(stage: nn.ModuleList) -> list[Layer]:
+    return [layer for layer in stage if isinstance(layer, Layer)]
+
+
+def _folded(stage):
+    return [layer.folded() for layer in _layers(stage)]
+
+
+def _through(stage, image):
+    for layer in _layers(stage):
         image = layer(image)
     return image
 

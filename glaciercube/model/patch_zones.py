@@ -30,8 +30,9 @@ BAND = 8
 CHUNK = 1024
 """Pixels of a product on a CPU: its sum stays in the cache."""
 
-SLACK = 40
-"""Pixels before and after a map that shifted reads may touch; nothing depends on them."""
+SLACK = 64
+"""Pixels before and after a map that shifted reads may touch, a patch at most; nothing depends on
+them."""
 
 Zone = int | None
 Key = tuple[Zone, Zone]
@@ -204,9 +205,16 @@ class AllPatches:
         Of a patch (pixels), a multiple of `pool`.
     pool : int
         Pixels that are pooled to a cell.
+
+    Raises
+    ------
+    ValueError
+        If the side is no multiple of it, or too large.
     """
 
     def __init__(self, near: Sequence[Kernel], far: Sequence[Kernel], side: int, pool: int):
+        if side % pool or side > SLACK:
+            raise ValueError(f"a patch has a multiple of {pool} pixels up to {SLACK}, found {side}")
         self.side, self.pool, self.near = side, pool, len(near)
         self.steps: list[Step] = []
         grid = Grid(side, 1, 0)
@@ -215,8 +223,9 @@ class AllPatches:
             grid = self.steps[-1].after(pool)
         self.last = grid
 
+    @torch.no_grad()
     def of(self, image: torch.Tensor) -> torch.Tensor:
-        """Return what is kept of every patch of an image.
+        """Return what is kept of every patch of an image, without gradients.
 
         Parameters
         ----------
@@ -241,12 +250,12 @@ class AllPatches:
         """Return what is kept (y, x, 3 channels) of patches, without sense in the last columns."""
         bands, height, pitch = image.shape
         flat = functional.pad(image.permute(1, 2, 0).reshape(-1, bands), (0, 0, SLACK, SLACK))
-        middle = [{(MIDDLE, MIDDLE): Map(flat, 0)}]
+        middle: list[Maps] = [{(MIDDLE, MIDDLE): Map(flat, 0)}]
         rows = range(height)
         for step in self.steps:
             rows = step.rows(rows, self.pool)
             sheet = Sheet(pitch, rows, step.grid, middle[-1])
-            keys = [(MIDDLE, zone) for zone in step.after(self.pool).zones]
+            keys: list[Key] = [(MIDDLE, zone) for zone in step.after(self.pool).zones]
             middle.append({key: self._map(sheet, key, step) for key in keys})
         starts = range(0, height - self.side + 1, BAND)
         bands_of = [range(top, min(top + BAND, height - self.side + 1)) for top in starts]
@@ -265,17 +274,14 @@ class AllPatches:
         step = self.steps[-1]
         sheet = Sheet(pitch, rows, step.grid, middle[-2] | edges)
         final = Sheet(pitch, rows, self.last, middle[-1])
-        largest = None
-        for key, shifts in _cells(self.last).items():
-            one = middle[-1].get(key) or self._map(sheet, key, step)
-            for down, right in shifts:
-                values = final.shifted(one, down, right)
-                largest = values.clone() if largest is None else torch.maximum(
-                    largest, values, out=largest
-                )
         centre, cell = self.side // 2, self.pool * (self.last.cells // 2)
         near = final.shifted(middle[self.near][MIDDLE, MIDDLE], centre, centre)
         far = final.shifted(middle[-1][MIDDLE, MIDDLE], cell, cell)
+        largest = far.clone()
+        for key, shifts in _cells(self.last).items():
+            one = middle[-1].get(key) or self._map(sheet, key, step)
+            for down, right in shifts:
+                torch.maximum(largest, final.shifted(one, down, right), out=largest)
         return torch.cat([near, far, largest], dim=1)
 
 

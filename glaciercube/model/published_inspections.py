@@ -1,5 +1,7 @@
-"""What `inspector.inspect` found of the published networks: it takes minutes, and weights are all
-one to it."""
+"""What `inspector.inspect` found of the published networks.
+
+It takes minutes, and depends on the architecture alone.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -100,11 +100,13 @@ def _glavitu_bands(arrays):
     named = (OPTICAL, ("elevation", "slope"))
     if sources == [len(each) for each in named]:
         return sum(named, ())
-    return tuple(f"source{number}_{at}" for number, size in enumerate(sources) for at in range(size))
+    return tuple(
+        f"source{number}_{at}" for number, size in enumerate(sources) for at in range(size)
+    )
 
 
 def _glavitu_arguments(arrays):
-    sources = []
+    sources: list[int] = []
     while (kernel := arrays.get(_FUSION.format(len(sources)))) is not None:
         sources.append(kernel.shape[-2])
     return {

@@ -1,5 +1,7 @@
 """The published networks in `predict`: every pixel as the network itself says it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import xarray as xr
 from conftest import make_cube
 from keras_files import seeded, write_keras
 
+from glaciercube.errors import WeightsError
+from glaciercube.infer import runtimes, threads
 from glaciercube.infer.lazy import predict
 from glaciercube.model import import_keras, keras_layers
 from glaciercube.model.glavitu import GlaViTU
@@ -21,11 +25,13 @@ OPTICAL = ["blue", "green", "red", "nir", "swir16", "swir22"]
 
 def imported(folder, kind, network, names, bands, **options):
     path = write_keras(folder / "made.h5", seeded(network), names)
-    return import_keras(path, folder, network=kind, scaling=([0.0] * bands, [1.7] * bands), **options)
+    return import_keras(
+        path, folder, network=kind, scaling=([0.0] * bands, [1.7] * bands), **options
+    )
 
 
-def part(cube, rows, columns, dates=1):
-    return cube.isel(time=slice(dates), y=slice(rows), x=slice(columns))
+def part(cube, rows, columns):
+    return cube.isel(y=slice(rows), x=slice(columns))
 
 
 @torch.inference_mode()
@@ -46,9 +52,9 @@ def test_facies_of_any_chunks_are_those_of_the_whole_image(tmp_path, geobox, mod
         6,
         arguments={"mode": mode},
     )
-    cube = part(make_cube(geobox, ["2021-08-01"], OPTICAL), 60, 64)
+    cube = part(make_cube(geobox, ["2021-08-01"], OPTICAL), 40, 44)
     outputs = ("facies", "probability")
-    layers = predict(cube.chunk(y=30, x=64), [card], outputs=outputs).compute()
+    layers = predict(cube.chunk(y=20, x=44), [card], outputs=outputs).compute()
     expected = whole(card, cube["reflectance"].values[0])
     found = layers["probability"].values[0]
     measured = cube["valid"].values[0]
@@ -95,3 +101,32 @@ def test_windows_of_glavitu_are_blended_alike_whatever_the_chunks(tmp_path, geob
 
 def card_bands():
     return [*OPTICAL, "elevation", "slope"]
+
+
+@pytest.mark.parametrize("choice", ["openvino", "torch-compile", "openvino-int8"])
+def test_all_patches_at_once_run_in_torch_alone(tmp_path, choice):
+    network, names = PatchCNN(bands=6, categories=8), keras_layers.facies_cnn()
+    card = imported(tmp_path, "facies", network, names, 6)
+    assert runtimes.candidates(card) == ("torch",)
+    with pytest.raises(
+        WeightsError, match=r"needs one of the runtimes \['torch', .*found '" + choice
+    ):
+        runtimes.ref_for(card, choice)
+    fast = replace(card, arguments={"mode": "convolutional"}, inspection={}, halo=28)
+    assert runtimes.choice_of(runtimes.ref_for(fast, choice)) == choice
+
+
+@pytest.mark.parametrize("mode", ["exact", "convolutional"])
+def test_the_number_of_threads_changes_no_bit(tmp_path, mode):
+    network, names = PatchCNN(bands=6, categories=8), keras_layers.facies_cnn()
+    card = imported(tmp_path, "facies", network, names, 6, arguments={"mode": mode})
+    images = np.random.default_rng(0).uniform(0, 1, (1, 6, 40, 70)).astype(np.float32)
+    run = runtimes.runtime_of(runtimes.ref_for(card)).scores
+    found = []
+    for count in (1, 2):
+        threads.set_policy(threads.Policy(1, count))
+        try:
+            found.append(run(images, (slice(0, 40), slice(0, 70))))
+        finally:
+            threads.set_policy(None)
+    np.testing.assert_array_equal(*found)

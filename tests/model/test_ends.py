@@ -53,7 +53,9 @@ def test_weights_of_something_else_are_told_by_their_names(tmp_path):
 
 def test_an_unknown_architecture_lists_the_known(tmp_path):
     card = replace(make_card(tmp_path), architecture="vnet")
-    with pytest.raises(WeightsError, match=r"'vnet'; .* has \['facies-cnn', 'fcn', .*'unet'\]; a netw"):
+    with pytest.raises(
+        WeightsError, match=r"'vnet'; .* has \['facies-cnn', 'fcn', .*'unet'\]; a netw"
+    ):
         require_ends(card, {})
 
 

@@ -29,7 +29,9 @@ def test_each_source_has_its_channels():
 @torch.inference_mode()
 def test_sources_are_summed():
     network, image = make(), image_of()
-    fused = sum(each(part) for each, part in zip(network.fusion, image.split((3, 2), 1), strict=True))
+    fused = sum(
+        each(part) for each, part in zip(network.fusion, image.split((3, 2), 1), strict=True)
+    )
     whole = fused + network.transformer(fused)
     torch.testing.assert_close(network(image), network.scores(whole + network.unet(whole)))
 

@@ -149,7 +149,9 @@ def test_the_size_is_looked_at_before_the_numbers(tmp_path, monkeypatch):
 
 
 def test_other_compressions_are_refused(tmp_path):
-    path = make(tmp_path / "weights.h5", {"a/a/kernel:0": np.zeros((8, 8), np.float32)}, scaleoffset=4)
+    path = make(
+        tmp_path / "weights.h5", {"a/a/kernel:0": np.zeros((8, 8), np.float32)}, scaleoffset=4
+    )
     with h5py.File(path, "r") as file:
         assert file["a/a/kernel:0"].compression is None
     found = read(path)["a.0/kernel"]

@@ -50,7 +50,9 @@ def test_files_are_read(tmp_path, suffix):
 
 
 def test_none_says_what_is_needed():
-    match = r"needs scaling: the smallest and largest value of each of \['red', 'nir', 'elevation'\]"
+    match = (
+        r"needs scaling: the smallest and largest value of each of \['red', 'nir', 'elevation'\]"
+    )
     with pytest.raises(WeightsError, match=match):
         limits(None, FEATURES, BANDS)
 
@@ -63,7 +65,9 @@ def test_no_file_is_said(tmp_path):
 def test_arrays_of_objects_are_not_unpickled(tmp_path):
     path = tmp_path / "stats.npy"
     np.save(path, np.array([LOW, HIGH], object), allow_pickle=True)
-    with pytest.raises(WeightsError, match="in a file .json, .npz, .npy or .pickle, found .*allow_"):
+    with pytest.raises(
+        WeightsError, match="in a file .json, .npz, .npy or .pickle, found .*allow_"
+    ):
         limits(path, FEATURES, BANDS)
 
 

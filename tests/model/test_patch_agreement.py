@@ -72,5 +72,7 @@ def test_other_bands_are_refused(network, card):
 
 @pytest.mark.parametrize("shape", [(56, 80), (20, 20)])
 def test_a_small_image_is_refused(network, card, shape):
-    with pytest.raises(WeightsError, match=rf"28 pixels or more from its edge, found one of {shape[0]}"):
+    with pytest.raises(
+        WeightsError, match=rf"28 pixels or more from its edge, found one of {shape[0]}"
+    ):
         agreement(network, card, image_of(*shape))

@@ -108,5 +108,11 @@ def test_one_product_in_eighteen_is_left():
     assert len(_all_cells(network.last)) == 121
 
 
+@pytest.mark.parametrize("side", [34, 66])
+def test_a_side_that_does_not_fit_is_refused(side):
+    with pytest.raises(ValueError, match=f"multiple of 3 pixels up to 64, found {side}"):
+        AllPatches(NEAR, FAR, side=side, pool=3)
+
+
 def _all_cells(grid):
     return [place for places in patch_zones._cells(grid).values() for place in places]

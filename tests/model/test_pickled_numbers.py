@@ -87,7 +87,9 @@ def test_a_state_of_what_has_none_is_refused(tmp_path):
         read(put(tmp_path / "stats.pickle", content))
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps(NUMBERS["arrays"])[:-40], b"\x80\x04e."])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", pickle.dumps(NUMBERS["arrays"])[:-40], b"\x80\x04e."]
+)
 def test_what_is_no_pickle_is_refused(tmp_path, content):
     with pytest.raises(WeightsError, match="it is no pickle of such"):
         read(put(tmp_path / "stats.pickle", content))

@@ -11,7 +11,7 @@ import torch
 from keras_files import seeded, write_keras
 
 from glaciercube.errors import WeightsError
-from glaciercube.model import keras_layers, import_keras, read_card
+from glaciercube.model import import_keras, keras_layers, read_card
 from glaciercube.model.glavitu import GlaViTU
 from glaciercube.model.icemapper import ICEmapper
 from glaciercube.model.patch_cnn import PatchCNN
@@ -56,7 +56,9 @@ def of_patches(card, patches):
 
 @pytest.mark.parametrize(("bands", "kind"), [(6, "features1"), (11, "features4")])
 @pytest.mark.parametrize("fold", [0, 1])
-def test_facies_of_patches_are_those_of_the_authors(tmp_path, real_data, vectors, bands, kind, fold):
+def test_facies_of_patches_are_those_of_the_authors(
+    tmp_path, real_data, vectors, bands, kind, fold
+):
     found = vectors("massive_facies")
     path = real_data("massive-facies-weights") / f"{kind}_fold{fold}.h5"
     card = import_keras(path, tmp_path, network="facies", scaling=unit(bands))
@@ -92,7 +94,9 @@ def test_icemapper_gives_what_the_authors_gives(tmp_path, vectors, pooling, band
     ours = probability(card, images)
     np.testing.assert_allclose(ours, found["probability"], rtol=0, atol=TOLERANCE)
     assert card.channels == 15 * bands
-    assert (card.exact, card.halo, card.window) == ((True, 56, 0) if bands == 1 else (False, 0, 384))
+    assert (card.exact, card.halo, card.window) == (
+        (True, 56, 0) if bands == 1 else (False, 0, 384)
+    )
 
 
 def test_glavitu_gives_what_the_authors_gives(tmp_path, vectors):
@@ -188,7 +192,9 @@ def test_weights_of_no_network_are_said(tmp_path, facies):
     h5py = pytest.importorskip("h5py")
     with h5py.File(facies, "a") as file:
         del file["conv2d_8"]
-    with pytest.raises(WeightsError, match=r"lacks its layers \['conv2d.5/kernel'\]; it is of none"):
+    with pytest.raises(
+        WeightsError, match=r"lacks its layers \['conv2d.5/kernel'\]; it is of none"
+    ):
         import_keras(facies, tmp_path, network="facies", scaling=unit(6))
 
 
@@ -219,7 +225,9 @@ def test_unknown_fields_are_named(tmp_path, facies):
 
 
 def test_an_unknown_mode_is_shown(tmp_path, facies):
-    with pytest.raises(WeightsError, match=r"one of \['facies-cnn exact', .*found 'facies-cnn fast'"):
+    with pytest.raises(
+        WeightsError, match=r"one of \['facies-cnn exact', .*found 'facies-cnn fast'"
+    ):
         import_keras(
             facies, tmp_path, network="facies", scaling=unit(6), arguments={"mode": "fast"}
         )
@@ -258,9 +266,7 @@ def test_a_location_is_an_argument(tmp_path, placed):
 def test_a_location_is_asked_for(tmp_path, placed, arguments):
     match = r"trained with the location: needs arguments=\{'location': \[...\]\} of 4 numbers"
     with pytest.raises(WeightsError, match=match):
-        import_keras(
-            placed, tmp_path, network="glavitu", scaling=unit(8), arguments=arguments
-        )
+        import_keras(placed, tmp_path, network="glavitu", scaling=unit(8), arguments=arguments)
 
 
 def test_scaling_by_feature_follows_the_bands(tmp_path, placed):
