@@ -55,8 +55,8 @@ class GlaViTU(nn.Module):
 
     Notes
     -----
-    After Maslov et al. 2025, https://doi.org/10.1038/s41467-024-54956-x (global glacier mapping),
-    written anew from its description; `published.import_keras` reads the authors' weights.
+    After Maslov et al. 2025 (https://arxiv.org/abs/2401.15113), written anew from its
+    description; `published.import_keras` reads the authors' weights.
     Each source is weighed by squeeze and excitation over the window and each patch attends to
     all others: the result depends on the window, so that windows are blended.
 

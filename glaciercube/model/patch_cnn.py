@@ -55,8 +55,8 @@ class PatchCNN(nn.Module):
     more, of which the centre and the largest of all cells are kept; three dense layers.
 
     To train it, take `of_patches`: all patches at once have no gradients, and their batch
-    normalisation is fixed. Both ways are exact under tiling. What lies beyond the image is 0, as where nothing was
-    measured. `patch_zones` says how all patches are computed at once.
+    normalisation is fixed. Both ways are exact under tiling. What lies beyond the image is 0, as
+    where nothing was measured. `patch_zones` says how all patches are computed at once.
 
     Examples
     --------
