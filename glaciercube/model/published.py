@@ -19,6 +19,11 @@ from glaciercube.model.patch_agreement import agreement
 from glaciercube.model.published_rows import ROWS, Published
 from glaciercube.model.weights import sha256_of
 
+_UNMEASURED = (
+    "By convolutions its labels are not those of its patches; by how much was not measured, as no "
+    "image was given when it was imported."
+)
+
 _DERIVED = ("architecture", "arguments", "weights", "sha256", "mean", "std", "quantized")
 """Fields of a card that follow from the weights and the scaling."""
 
@@ -83,8 +88,10 @@ def import_keras(
     what = f"the weights {str(path)!r} and the network {network!r} with {given}"
     built.load_state_dict(keras_layers.tensors_of(built, row.layers_of(given), arrays, what))
     if image is not None:
-        found = {"convolutional_and_patches": agreement(built.eval(), card, image)}
+        found = {"convolutional_and_patches": agreement(built.eval(), card, np.asarray(image))}
         card = dataclasses.replace(card, metrics={**card.metrics, **found})
+    elif given.get("mode") == "convolutional":
+        card = dataclasses.replace(card, limits=(*card.limits, _UNMEASURED))
     place = Path(card.weights)
     place.parent.mkdir(parents=True, exist_ok=True)
     card = dataclasses.replace(card, sha256=save_weights(built, place))

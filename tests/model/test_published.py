@@ -139,6 +139,8 @@ def test_the_same_weights_run_by_convolutions(tmp_path, facies):
     fast = import_keras(facies, tmp_path, **options, arguments={"mode": "convolutional"})
     assert (fast.name, fast.halo) == ("facies-made-convolutional", 28)
     assert fast.sha256 == exact.sha256
+    assert "was not measured, as no image was given" in fast.limits[-1]
+    assert "not measured" not in " ".join(exact.limits)
     patches = np.random.default_rng(0).uniform(0, 1, (2, 33, 33, 6)).astype(np.float32)
     np.testing.assert_allclose(of_patches(fast, patches), of_patches(exact, patches), atol=1e-6)
 
