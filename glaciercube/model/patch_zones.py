@@ -9,7 +9,8 @@ So each pair of zones has a map: the value of that cell for the patch that start
 or, in the middle, of the cell that starts at each pixel. A layer makes each map as a sum of
 products of the maps before it, shifted, and each is computed once for all patches that share it.
 
-The arithmetic: of the 1089 x 3 + 121 x 3 convolutions at one pixel of a patch about 190 remain.
+The arithmetic: of the 3 x 33 x 33 + 3 x 11 x 11 kernels that are applied for each patch, 193 are
+left, counted by their products, as those with zeros are left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +25,8 @@ MIDDLE = None
 PIXELS = 2**16
 """Of the part of an image whose middle is computed at a time: bounds the memory."""
 
-BAND = 8
-"""Rows of patches whose edges are computed at a time, for the same reason."""
+EDGES = 2**13
+"""Pixels whose edges are computed at a time: these have more maps."""
 
 CHUNK = 1024
 """Pixels of a product on a CPU: its sum stays in the cache."""
@@ -80,15 +81,13 @@ class Grid:
             return cell - self.cells, 0
         return MIDDLE, self.step * cell
 
-    def around(self, zone: Zone, reach: int = 1) -> Iterator[tuple[int, Zone, int]]:
-        """Yield what a kernel sees of the layer before it, whose grid this is.
+    def around(self, zone: Zone) -> Iterator[tuple[int, Zone, int]]:
+        """Yield what a kernel of three cells sees of the layer before it, whose grid this is.
 
         Parameters
         ----------
         zone : int or None
             Of a cell of the layer after it.
-        reach : int
-            Cells on each side.
 
         Yields
         ------
@@ -99,10 +98,10 @@ class Grid:
         shift : int
             Pixels from where the cell of the layer after has its value.
         """
-        for number in range(2 * reach + 1):
+        for number in range(3):
             if zone is MIDDLE:
-                yield number, MIDDLE, self.step * (number - reach)
-            elif 0 <= (cell := zone % self.cells + number - reach) < self.cells:
+                yield number, MIDDLE, self.step * (number - 1)
+            elif 0 <= (cell := zone % self.cells + number - 1) < self.cells:
                 yield number, *self.place(cell)
 
     def pooled(self, zone: Zone, pool: int) -> Iterator[tuple[int, Zone, int]]:
@@ -239,7 +238,7 @@ class AllPatches:
         """
         beyond = self.side - 1
         height, pitch = image.shape[1] - beyond, image.shape[2]
-        rows = max(BAND, PIXELS // pitch - beyond)
+        rows = max(1, EDGES // pitch, PIXELS // pitch - beyond)
         parts = [
             self._of_rows(image[:, top : min(top + rows, height) + beyond])
             for top in range(0, height, rows)
@@ -257,9 +256,9 @@ class AllPatches:
             sheet = Sheet(pitch, rows, step.grid, middle[-1])
             keys: list[Key] = [(MIDDLE, zone) for zone in step.after(self.pool).zones]
             middle.append({key: self._map(sheet, key, step) for key in keys})
-        starts = range(0, height - self.side + 1, BAND)
-        bands_of = [range(top, min(top + BAND, height - self.side + 1)) for top in starts]
-        kept = [self._kept(middle, band, pitch) for band in bands_of]
+        height, band = height - self.side + 1, max(1, EDGES // pitch)
+        some = [range(top, min(top + band, height)) for top in range(0, height, band)]
+        kept = [self._kept(middle, each, pitch) for each in some]
         return torch.cat(kept).unflatten(0, (-1, pitch))
 
     def _map(self, sheet, key, step):

@@ -62,12 +62,12 @@ def test_in_double_precision_only_rounding_is_left():
     torch.testing.assert_close(found, one_by_one(image, near, far, 33, 3), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize(("pixels", "band", "chunk"), [(1, 3, 64), (1, 1, 1000), (2**12, 5, 7)])
-def test_the_parts_that_it_is_computed_in_do_not_matter(monkeypatch, pixels, band, chunk):
+@pytest.mark.parametrize(("pixels", "edges", "chunk"), [(1, 99, 64), (1, 1, 1000), (2**12, 200, 7)])
+def test_the_parts_that_it_is_computed_in_do_not_matter(monkeypatch, pixels, edges, chunk):
     image = image_of(47, 39)
     expected = AllPatches(NEAR, FAR, side=33, pool=3).of(image)
     monkeypatch.setattr(patch_zones, "PIXELS", pixels)
-    monkeypatch.setattr(patch_zones, "BAND", band)
+    monkeypatch.setattr(patch_zones, "EDGES", edges)
     monkeypatch.setattr(patch_zones, "CHUNK", chunk)
     found = AllPatches(NEAR, FAR, side=33, pool=3).of(image)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
