@@ -52,9 +52,9 @@ def test_facies_of_any_chunks_are_those_of_the_whole_image(tmp_path, geobox, mod
         6,
         arguments={"mode": mode},
     )
-    cube = part(make_cube(geobox, ["2021-08-01"], OPTICAL), 40, 44)
+    cube = part(make_cube(geobox, ["2021-08-01"], OPTICAL), 56, 40)
     outputs = ("facies", "probability")
-    layers = predict(cube.chunk(y=20, x=44), [card], outputs=outputs).compute()
+    layers = predict(cube.chunk(y=28, x=40), [card], outputs=outputs).compute()
     expected = whole(card, cube["reflectance"].values[0])
     found = layers["probability"].values[0]
     measured = cube["valid"].values[0]
