@@ -319,7 +319,9 @@ def test_a_file_that_is_no_safetensors_file(lazy_cube, card):
 
 
 def test_an_architecture_that_is_not_known(lazy_cube, card):
-    with told(WeightsError, r"architecture 'vnet'; .*\['facies-cnn', 'fcn', .*'unet'\]; a network of"):
+    with told(
+        WeightsError, r"architecture 'vnet'; .*\['facies-cnn', 'fcn', .*'unet'\]; a network of"
+    ):
         gcube.predict(lazy_cube, replace(card, architecture="vnet"))
 
 

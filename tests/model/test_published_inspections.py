@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from glaciercube.model import glavitu, icemapper, patch_cnn
 from glaciercube.model.glavitu import GlaViTU
 from glaciercube.model.icemapper import ICEmapper
 from glaciercube.model.inspector import inspect
@@ -19,9 +20,18 @@ MADE = {
 }
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Give the networks few filters: how far they look does not depend on it."""
+    monkeypatch.setattr(patch_cnn, "WIDTH", 4)
+    monkeypatch.setattr(icemapper, "WIDTHS", (4, 6, 8, 10))
+    monkeypatch.setattr(glavitu, "WIDTH", 8)
+    monkeypatch.setattr(glavitu, "WIDTHS", (8, 10, 12, 14))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FOUND)
-def test_the_record_is_what_the_inspector_finds(name):
+def test_the_record_is_what_the_inspector_finds(name, narrow):
     make, channels, window = MADE[name]
     found = inspect(make().eval(), channels, window)
     assert replace(found, torch="") == replace(FOUND[name], torch="")
