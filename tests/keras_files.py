@@ -1,7 +1,7 @@
 """Keras weights files (.h5) made from networks of ours, as Keras 2 writes them."""
 
-import h5py
 import numpy as np
+import pytest
 
 KERAS = {
     "running_mean": "moving_mean",
@@ -31,6 +31,7 @@ def write_keras(path, network, names, first=0):
 
     The layers of each kind are numbered from `first` on, as in a session that has made others.
     """
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     layers = dict(names)
     with h5py.File(path, "w") as file:
         file.attrs["backend"], file.attrs["keras_version"] = "tensorflow", "2.15.0"

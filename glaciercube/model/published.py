@@ -135,7 +135,7 @@ def _require_location(path, arrays, given):
     kernel = arrays.get("location_encoding_block.0/dense.0/kernel")
     if kernel is None:
         return
-    size, found = kernel.shape[0], given.get("location")
+    size, found = len(np.atleast_1d(kernel)), given.get("location")
     if found is None or len(found) != size:
         raise WeightsError(
             f"{str(path)!r} was trained with the location: needs arguments={{'location': [...]}} "
