@@ -58,7 +58,9 @@ def test_extras_are_those_the_install_lines_name():
     } == extras
 
 
-@pytest.mark.parametrize("group", ["core", "distributed", "buckets", "icechunk", "dev", "docs"])
+@pytest.mark.parametrize(
+    "group", ["core", "distributed", "buckets", "icechunk", "keras", "dev", "docs"]
+)
 def test_the_tested_set_satisfies_the_floors(group):
     lines = (
         project()["dependencies"] if group == "core" else project()["optional-dependencies"][group]
