@@ -29,7 +29,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/python
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[dev,distributed,buckets,icechunk,openvino,onnx]"
+	$(PIP) --editable ".[dev,distributed,buckets,icechunk,openvino,onnx,keras]"
 	@touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed

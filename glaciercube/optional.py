@@ -15,6 +15,7 @@ INSTALL = {
     "nncf": "openvino",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "h5py": "keras",
     "icechunk": "icechunk",
     "obstore": "buckets",
     "botocore": "aws",

@@ -49,6 +49,7 @@ def test_extras_are_those_the_install_lines_name():
         "onnx",
         "viz",
         "icechunk",
+        "keras",
         "buckets",
         "aws",
         "pc",
@@ -58,7 +59,8 @@ def test_extras_are_those_the_install_lines_name():
 
 
 @pytest.mark.parametrize(
-    "group", ["core", "distributed", "buckets", "icechunk", "openvino", "onnx", "dev", "docs"]
+    "group",
+    ["core", "distributed", "buckets", "icechunk", "openvino", "onnx", "keras", "dev", "docs"],
 )
 def test_the_tested_set_satisfies_the_floors(group):
     lines = (

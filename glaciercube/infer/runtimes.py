@@ -34,6 +34,8 @@ other way is compared with; "torch-compile" takes a C++ compiler and half a minu
 "openvino-int8" takes a card that was calibrated; "onnx" is the one way of a network that comes as
 an ONNX file."""
 
+_TORCH = ("torch", "torch-eager", "torch-bfloat16")
+
 _MODULES = {
     "torch": "glaciercube.infer.runtime_torch",
     "torch-eager": "glaciercube.infer.runtime_torch",
@@ -167,6 +169,12 @@ def ref_for(card: ModelCard, choice: str = "torch") -> ModelRef:
     """
     require_choice(choice)
     _require_kind(card, choice)
+    if written_in_torch(card) and choice not in _TORCH:
+        raise WeightsError(
+            f"{card.name} with {dict(card.arguments)} is written in operations of torch that no "
+            f"other library takes over: it needs one of the runtimes {[*_TORCH]} or 'auto', found "
+            f"{choice!r}"
+        )
     runtime, precision = CHOICES[choice]
     return replace(ref_of(card), runtime=runtime, precision=precision)
 
@@ -219,6 +227,15 @@ def reference_of(card: ModelCard) -> str:
     return "onnx" if card.architecture == ONNX else "torch"
 
 
+def written_in_torch(card: ModelCard) -> bool:
+    """Return whether a network is no graph of layers, which other libraries could take over.
+
+    The facies network in its exact mode is thousands of products in loops: see
+    `model.patch_zones`.
+    """
+    return card.architecture == "facies-cnn" and card.arguments.get("mode", "exact") == "exact"
+
+
 def candidates(card: ModelCard) -> tuple[str, ...]:
     """Return the ways in which a network can run in this process and that are worth measuring.
 
@@ -236,7 +253,7 @@ def candidates(card: ModelCard) -> tuple[str, ...]:
         OpenVINO lacks an operation is found out when it is opened.
     """
     reference = reference_of(card)
-    if reference == "onnx":
+    if reference == "onnx" or written_in_torch(card):
         return (reference,)
     torch = load("glaciercube.infer.runtime_torch")
     here = torch.device()

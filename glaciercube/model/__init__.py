@@ -9,6 +9,7 @@ from typing import Any
 PUBLIC = {
     "ModelCard": "card",
     "hold": "authoring",
+    "import_keras": "published",
     "inspect": "inspector",
     "inspect_again": "authoring",
     "read_card": "card",

@@ -27,6 +27,9 @@ ENDS: Mapping[str, Ends] = MappingProxyType(
         "deeplab": Ends("stem.0.weight", "scores.weight"),
         "utae": Ends("first.0.weight", "scores.3.weight"),
         "resunet3d": Ends("down.0.short.0.weight", "scores.weight"),
+        "facies-cnn": Ends("near.0.convolution.weight", "dense.4.weight"),
+        "glavitu": Ends("fusion.0.pair.layers.0.weight", "scores.weight"),
+        "icemapper": Ends("down.0.short.weight", "scores.weight"),
     }
 )
 """Of each name in `networks.NETWORKS`."""
@@ -54,7 +57,7 @@ def require_ends(card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> None
         )
     ends = ENDS[card.architecture]
     found = [shapes.get(name, ()) for name in ends]
-    if any(len(shape) != 4 for shape in found):
+    if any(len(shape) not in (4, 5) for shape in found):
         raise WeightsError(
             f"the weights {card.weights!r} are of another network than the card's "
             f"{card.architecture!r}: they lack {list(ends)}, or these are no convolutions; found "
@@ -71,11 +74,18 @@ def require_ends(card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> None
 
 
 def _channels(card):
-    """Return how many channels the first convolution takes; see `fcn.Spectral` and `series`."""
-    bands = card.channels
+    """Return how many channels the first convolution takes; see `fcn.Spectral` and `series`.
+
+    That of GlaViTU is of its first source, that of ICEmapper of one date.
+    """
+    bands, arguments = card.channels, card.arguments
     if card.architecture in APART:
         one = bands // card.dates["count"]
         return one - 1 if card.architecture == "utae" else one
-    if card.architecture == "fcn" and card.arguments.get("spectral"):
+    if card.architecture == "fcn" and arguments.get("spectral"):
         return 2 * bands + bands * (bands - 1) // 2 + 1
+    if card.architecture == "glavitu":
+        return bands - sum(arguments.get("sources", (6, 2))[1:])
+    if card.architecture == "icemapper":
+        return bands // arguments.get("dates", 15)
     return bands

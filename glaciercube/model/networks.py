@@ -11,6 +11,9 @@ from glaciercube.model import dates, factories
 from glaciercube.model.card import ONNX, ModelCard
 from glaciercube.model.deeplab import DeepLab
 from glaciercube.model.fcn import FCN
+from glaciercube.model.glavitu import GlaViTU
+from glaciercube.model.icemapper import ICEmapper
+from glaciercube.model.patch_cnn import PatchCNN
 from glaciercube.model.resunet3d import ResUNet3D
 from glaciercube.model.unet import ResUNet, UNet
 from glaciercube.model.utae import UTAE
@@ -23,6 +26,9 @@ NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "deeplab": DeepLab,
         "utae": UTAE,
         "resunet3d": ResUNet3D,
+        "facies-cnn": PatchCNN,
+        "glavitu": GlaViTU,
+        "icemapper": ICEmapper,
     }
 )
 """Architecture of each name a card may give."""

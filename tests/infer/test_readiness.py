@@ -55,7 +55,7 @@ READY = (
     [
         ("", ""),
         ("card = replace(card, categories=card.categories[:4])\n", "and to give 4 categories"),
-        ("card = replace(card, architecture='vnet')\n", "has ['deeplab', 'fcn', 'resunet', "),
+        ("card = replace(card, architecture='vnet')\n", "has ['deeplab', 'facies-cnn', 'fcn', "),
     ],
 )
 def test_weights_are_looked_at_without_torch(tmp_path, change, told):

@@ -17,6 +17,9 @@ ARGUMENTS = {
     "deeplab": {"width": 2, "blocks": 1, "rates": [1]},
     "utae": {"width": 4, "heads": 2, "depth": 1},
     "resunet3d": {"width": 2, "depth": 1},
+    "facies-cnn": {},
+    "glavitu": {"sources": [3, 1], "window": 16},
+    "icemapper": {"dates": 2},
 }
 DATES = {"utae": {"count": 3, "day": True}, "resunet3d": {"count": 2, "day": True}}
 
