@@ -86,16 +86,28 @@ def _enough(samples, least):
     return len(samples) >= TILES and sum(one.pixels for one in samples) >= least
 
 
-def _places(work: Work, margin: int) -> Iterator[tuple[int, Window]]:
-    """Yield dates and tiles, spread however many are taken; those of a date share half at most."""
+def spread(work: Work) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield dates and blocks, by row and column, spread over a cube however many are taken.
+
+    Parameters
+    ----------
+    work : Work
+        Of whose blocks those are given that touch its region; some more than once.
+    """
     blocks, dates = _blocks(work), len(work.times)
-    seen: defaultdict[int, list[Window]] = defaultdict(list)
     if not blocks or not dates:
         return
     for number in range(4 * LOOKS):
         date = int((0.5 + number / PLASTIC) % 1 * dates)
-        start = blocks[int((0.5 + number / PLASTIC**2) % 1 * len(blocks))]
-        window = _within(start, work, margin)
+        yield date, blocks[int((0.5 + number / PLASTIC**2) % 1 * len(blocks))]
+
+
+def _places(work: Work, margin: int) -> Iterator[tuple[int, Window]]:
+    """Yield dates and tiles, spread however many are taken; those of a date share half at most."""
+    seen: defaultdict[int, list[Window]] = defaultdict(list)
+    rows, columns = edges(work.chunks[1]), edges(work.chunks[2])
+    for date, (row, column) in spread(work):
+        window = _within((rows[row][0], columns[column][0]), work, margin)
         if window is not None and not any(_share_much(window, one) for one in seen[date]):
             seen[date].append(window)
             yield date, window
@@ -106,12 +118,12 @@ def _share_much(one, other):
 
 
 def _blocks(work):
-    """Return the first pixels of the blocks of one date, those that touch the region."""
+    """Return row and column of the blocks of one date, those that touch the region."""
     rows, columns = edges(work.chunks[1]), edges(work.chunks[2])
     return [
-        (y[0], x[0])
-        for y in rows
-        for x in columns
+        (row, column)
+        for row, y in enumerate(rows)
+        for column, x in enumerate(columns)
         if work.region is None or work.region.touches(Window(*y, *x))
     ]
 

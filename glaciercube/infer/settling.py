@@ -13,6 +13,7 @@ from dask.delayed import Delayed
 from glaciercube.infer import choices, layers, neighbours, runtimes
 from glaciercube.infer.choices import Choice, Sample
 from glaciercube.infer.reads import Read, StoreReader
+from glaciercube.infer.samples import spread, wanted_of
 from glaciercube.infer.work import Work
 from glaciercube.model.card import ModelCard
 from glaciercube.store.making import Stored, making_of
@@ -169,8 +170,8 @@ def _read(work: Work) -> Iterator[tuple[Window, Read, np.ndarray]]:
     valid_source, _ = work.sources
     for at in _spread(work, READ):
         dates, block = work.place(at)
-        counts = valid_source.load(dates.start, block) & _wanted(work, block)
-        tile = best_of(counts, block)
+        counts = valid_source.load(dates.start, block) & wanted_of(work, block)
+        tile = _best(counts, block)
         found = StoreReader(work, tile).target(dates.start, counts[tile.inside(block)])
         if found is not None:
             yield tile, found[1], _counting(found[1], tile, counts[tile.inside(block)])
@@ -182,11 +183,11 @@ def _given(work, given):
         block = work.place(at)[1]
         values = neighbours.by_date(chunks, work, at[0])
         reads = {date: Read.of(one, np.True_, block, date) for date, one in values.items()}
-        counts = {date: reads[date].measured & _wanted(work, block) for date in work.place(at)[0]}
+        counts = {date: reads[date].measured & wanted_of(work, block) for date in work.place(at)[0]}
         date = max(counts, key=lambda one: int(counts[one].sum()))
         if counts[date].any():
             others = {other: reads[other] for other in work.others_of(date)}
-            tile = best_of(counts[date], block)
+            tile = _best(counts[date], block)
             yield tile, replace(reads[date], others=others), counts[date][tile.inside(block)]
 
 
@@ -198,11 +199,7 @@ def _counting(read, tile, wanted):
     return counts & wanted
 
 
-def _wanted(work, block):
-    return True if work.region is None else work.region.inside(block)
-
-
-def best_of(counts: np.ndarray, block: Window) -> Window:
+def _best(counts: np.ndarray, block: Window) -> Window:
     """Return the tile of a block in which most pixels count."""
     tiles = [
         Window(y, min(y + SIDE, block.y1), x, min(x + SIDE, block.x1))
@@ -214,18 +211,9 @@ def best_of(counts: np.ndarray, block: Window) -> Window:
 
 def _spread(work: Work, most: int) -> list[tuple[int, int, int, int]]:
     """Return some blocks (time, 0, y, x) of interest, spread over a cube; always the same ones."""
-    sizes = [len(axis) for axis in work.chunks]
-    total = int(np.prod(sizes))
     found: dict[tuple[int, int, int, int], None] = {}
-    for number in range(min(total, 64 * most)):
-        place = int(((number * 0.6180339887498949) % 1) * total)
-        for near in range(64):  # a region is not spread as blocks are
-            time, row, column = map(int, np.unravel_index((place + near) % total, sizes))
-            at = (time, 0, row, column)
-            wanted = work.region is None or work.region.touches(work.place(at)[1])
-            if wanted and at not in found:
-                found[at] = None
-                break
+    for date, (row, column) in spread(work):
+        found[(work.chunk_of(date), 0, row, column)] = None
         if len(found) == most:
             break
     return list(found)

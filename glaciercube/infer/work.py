@@ -135,7 +135,11 @@ class Work:
         """Return which chunks along time hold what is seen with the dates of one of them."""
         own = self.dates_in(number)
         others = {other for date in own for other in self.others_of(date)}
-        return sorted({number, *(bisect_right(self._stops, other) for other in others)})
+        return sorted({number, *map(self.chunk_of, others)})
+
+    def chunk_of(self, date: int) -> int:
+        """Return which chunk along time holds a date."""
+        return bisect_right(self._stops, date)
 
     def dates_in(self, number: int) -> range:
         """Return the dates of a chunk along time."""
