@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="of what is timed in turn (2)")
     parser.add_argument("--size", type=int, help="rows and columns of the cube (4096)")
     parser.add_argument("--dates", type=int, help="of the cube (3)")
-    parser.add_argument("--steps", type=int, help="that the U-Net is trained for (300)")
+    parser.add_argument("--steps", type=int, help="that the U-Net is trained for (1000)")
     parser.add_argument("--folder", help="of cubes and networks, kept; a temporary one by default")
     parser.add_argument("--markdown", help="file for the table")
     options = parser.parse_args()

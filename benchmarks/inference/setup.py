@@ -25,7 +25,7 @@ class Setup:
     width: int = 32
     """Filters of the U-Net at full resolution."""
 
-    steps: int = 300
+    steps: int = 1000
     """That the U-Net is trained for."""
 
     peer_dates: int = 1

@@ -35,7 +35,7 @@ ENDS = ((0, 0), (1, 1), (2, 1), (2, 2), (3, 3))
 """How many of the first and of the last convolutions stay in float32, tried in this order: what
 enters a network and what leaves it has the widest ranges."""
 
-OUTLIERS = (1e-4, 0.0)
+OUTLIERS = (1e-5, 0.0)
 """Share of the values of a layer in an image that lie beyond its range at each end, tried in this
 order: a few very bright pixels would make all steps coarse, or be what tells classes apart."""
 
@@ -98,8 +98,8 @@ def calibrate(
     Notes
     -----
     Post-training quantisation by NNCF, with fast bias correction: weights by output channel,
-    symmetric; activations by layer, from the mean over the images of their smallest and largest
-    value, with or without outliers. Only convolutions are in integers. Where agreement is too
+    symmetric; activations by layer, from their smallest and largest value in any image, with or
+    without outliers. Only convolutions are in integers. Where agreement is too
     low, more and more of the first and last ones stay in float32, as `ENDS` says. The same
     images give the same files.
     """
@@ -323,13 +323,13 @@ def _ranges(outliers):
     found = load("nncf.quantization.range_estimator")
     kinds = found.StatisticsType
     names = (kinds.QUANTILE, kinds.QUANTILE) if outliers else (kinds.MIN, kinds.MAX)
+    # A mean over images would cut off what only some of them show.
+    extremes = (found.AggregatorType.MIN, found.AggregatorType.MAX)
     low, high = (
         found.StatisticsCollectorParameters(
-            statistics_type=kind,
-            aggregator_type=found.AggregatorType.MEAN,
-            quantile_outlier_prob=outliers,
+            statistics_type=kind, aggregator_type=extreme, quantile_outlier_prob=outliers
         )
-        for kind in names
+        for kind, extreme in zip(names, extremes, strict=True)
     )
     return found.RangeEstimatorParameters(min=low, max=high)
 

@@ -7,14 +7,15 @@ import numpy as np
 
 from glaciercube.store import ledger
 from glaciercube.store.layout import Block
-from glaciercube.store.lineage import fingerprint
+from glaciercube.store.lineage import fingerprint_of, framed
 from glaciercube.store.places import Place, place_of
 from glaciercube.windows import Window, expand
 
 if TYPE_CHECKING:
     from glaciercube.store.reading import Source
 
-MISSING = "missing"
+MISSING = framed("missing")
+"""In place of the checksum of a block that the store does not have."""
 
 
 class StoreInputs:
@@ -36,7 +37,7 @@ class StoreInputs:
         """Forget what the ledgers said: a write asks them anew."""
         self._slots: dict[str, dict[np.datetime64, int]] = {}
         self._places: dict[str, Place] = {}
-        self._made: dict[tuple[str, int | None], dict[tuple[int, int], str]] = {}
+        self._made: dict[tuple[str, int | None], dict[tuple[int, int], bytes]] = {}
 
     def of(self, time: np.datetime64 | None, window: Window) -> str:
         """Return the fingerprint of all blocks that a block reads.
@@ -47,8 +48,8 @@ class StoreInputs:
         window : Window
             Pixels of the block, relative to the sources' own.
         """
-        parts: list[str] = []
-        known: dict[tuple[str, int | None, Window], list[str]] = {}
+        parts: list[bytes] = []
+        known: dict[tuple[str, int | None, Window], list[bytes]] = {}
         for source in self.sources:
             slot = None if source.times is None else self._slot(source, time)
             key = (source.path, slot, source.window)
@@ -56,7 +57,7 @@ class StoreInputs:
                 wide = expand(window, self.halo, source.window.shape)
                 known[key] = self._checksums(source, slot, wide)
             parts += known[key]
-        return fingerprint(*parts)
+        return fingerprint_of(parts)
 
     def _slot(self, source, time):
         if source.path not in self._slots:
@@ -67,7 +68,7 @@ class StoreInputs:
         return self._slots[source.path].get(time, -1)
 
     def _checksums(self, source, slot, window):
-        """Return the checksum of each block of a store that a window touches."""
+        """Return the checksum of each block of a store that a window touches, framed."""
         made = self._made.setdefault((source.path, slot), {})
         if source.path not in self._places:
             self._places[source.path] = place_of(source.path)
@@ -75,7 +76,7 @@ class StoreInputs:
         for at in _touched(window, source):
             if at not in made:
                 record = ledger.read_record(place, Block(at[0], at[1], time=slot))
-                made[at] = MISSING if record is None else record.checksum
+                made[at] = MISSING if record is None else framed(record.checksum)
             found.append(made[at])
         return found
 

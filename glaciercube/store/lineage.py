@@ -1,8 +1,7 @@
 """Of what a lazy array is made: what holds for a whole store, and what each block read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Protocol
 
 import dask.array as da
@@ -84,6 +83,21 @@ def fingerprint(*parts: str | bytes) -> str:
     >>> fingerprint("ab", "c") == fingerprint("a", "bc")
     False
     """
-    contents = [part.encode() if isinstance(part, str) else part for part in parts]
-    pairs = [(len(content).to_bytes(8, "little"), content) for content in contents]
-    return xxhash.xxh3_128_hexdigest(b"".join(chain.from_iterable(pairs)))
+    return fingerprint_of(map(framed, parts))
+
+
+def framed(part: str | bytes) -> bytes:
+    """Return a text with its length before it: what is framed once can be used in many.
+
+    Examples
+    --------
+    >>> fingerprint_of([framed("ab"), framed("c")]) == fingerprint("ab", "c")
+    True
+    """
+    content = part.encode() if isinstance(part, str) else part
+    return len(content).to_bytes(8, "little") + content
+
+
+def fingerprint_of(parts: Iterable[bytes]) -> str:
+    """Return one fingerprint of several texts that are framed, their order included."""
+    return xxhash.xxh3_128_hexdigest(b"".join(parts))
