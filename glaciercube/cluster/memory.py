@@ -11,7 +11,7 @@ from glaciercube import sensors
 from glaciercube.errors import GlacierCubeError
 from glaciercube.infer.checks import halo_of
 from glaciercube.infer.dates import name_of
-from glaciercube.model.card import ModelCard
+from glaciercube.model.card import ONNX, ModelCard
 from glaciercube.optional import load
 
 MIB = 2**20
@@ -83,9 +83,9 @@ class Demand:
                            + block^2 x 64)
 
         with process 620 MiB, GDAL cache 256 MiB and thread 96 MiB. `activations` is found
-        by `model.footprint.activation_bytes`, for the facies network of this package about
-        1 kB per pixel; `dates` is 1 for networks of one date. It holds whatever the extent of
-        a tile and the number of its dates.
+        by `model.footprint.activation_bytes`, or `infer.onnx_footprint.footprint`, for the
+        facies network of this package about 1 kB per pixel; `dates` is 1 for networks of one
+        date. It holds whatever the extent of a tile and the number of its dates.
         """
         outer = self.block + 2 * self.halo
         ingested = self.block**2 * (BYTES_INGESTED * (self.bands + 1) + BYTES_FLAGS)
@@ -150,17 +150,25 @@ def demand_of(options: Mapping[str, Any], cards: Sequence[ModelCard]) -> Demand:
     cards : sequence of ModelCard
         Its networks.
     """
-    footprint = load("glaciercube.model.footprint")
     halo, _ = halo_of(None, cards)
     seen = {name_of(card): card.dates["count"] for card in cards if card.dates}
+    each = [_footprint(card) for card in cards]
     return Demand(
         block=int(options["block"]),
         bands=max(len(row.names) for row in sensors.rows_of(options["sensor"])),
         halo=halo,
-        networks=sum(footprint.weight_bytes(card) for card in cards),
-        activations=max(footprint.activation_bytes(card) for card in cards),
+        networks=sum(weights for _, weights in each),
+        activations=max(activations for activations, _ in each),
         dates=1 + sum(count - 1 for count in seen.values()),
     )
+
+
+def _footprint(card):
+    """Return the bytes of a network's tensors per pixel, and of its weights."""
+    if card.architecture == ONNX:
+        return load("glaciercube.infer.onnx_footprint").footprint(card)
+    found = load("glaciercube.model.footprint")
+    return found.activation_bytes(card), found.weight_bytes(card)
 
 
 def require_room(workers: Mapping[str, Mapping[str, Any]], demand: Demand) -> None:

@@ -180,6 +180,26 @@ class _Called(nn.Module):
         return torch.cat(found)
 
 
+def model_of(card: ModelCard) -> Any:
+    """Return the network of a card as ONNX has it; nothing outside its file is read.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of architecture "onnx".
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, another one, no ONNX, or refers to other files.
+    """
+    return load("onnx").load_model_from_string(_content_of(card))
+
+
 def _content_of(card: ModelCard) -> bytes:
     """Return an ONNX file that refers to nothing outside it."""
     place = registry.place_of(card)

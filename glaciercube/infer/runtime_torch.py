@@ -2,7 +2,8 @@
 
 On a GPU. A process uses one, the first that it sees, so give each process its own (dask-cuda does,
 by `CUDA_VISIBLE_DEVICES`). Images go there and scores come back through pinned memory on streams
-of their own, so that one is copied while another is computed; float32 is float32, not TF32.
+of their own, so that one is copied while another is computed, and blocks that wait at the same time
+go through together; float32 is float32, not TF32.
 """
 
 import os
@@ -19,6 +20,7 @@ from torch import nn
 from glaciercube.errors import GlacierCubeError
 from glaciercube.infer import threads
 from glaciercube.infer.carriers import carried
+from glaciercube.infer.gathering import Gathering
 from glaciercube.infer.runtime_fusion import channels_last, fused
 from glaciercube.infer.runtimes import require_size
 from glaciercube.model import registry
@@ -138,6 +140,7 @@ class TorchRuntime:
         self._network: Callable[..., torch.Tensor] = network
         self._ready = target.type == "cpu" and ref.runtime != "torch-compile"
         self._lock = Lock()
+        self._gathering = Gathering(self._together, _turns)
         plain = ref.runtime == "torch-eager"
         self._format = torch.contiguous_format if plain else torch.channels_last
 
@@ -192,7 +195,8 @@ class TorchRuntime:
         """Fill `out` with the scores of a batch; say whether the memory was large enough."""
         try:
             if self._target.type == "cuda":
-                self._on_gpu(batch, inner, out)
+                most = self.batch_pixels // max(1, batch.shape[2] * batch.shape[3])
+                out.copy_(self._gathering.scores(batch, inner, most))
             else:
                 with threads.slot() as policy:
                     carried(lambda: self._on_cpu(batch, inner, out, policy))
@@ -205,17 +209,26 @@ class TorchRuntime:
         with intra_op(policy.threads):
             out.copy_(self._forward(batch.to(self._target), inner))
 
-    def _on_gpu(self, batch, inner, out):
-        with _turns:
-            stream = torch.cuda.Stream(self._target)
-            with torch.cuda.stream(stream):
-                there = batch.pin_memory().to(self._target, non_blocking=True)
-                with _launch, _true_float32():
-                    found = self._forward(there, inner).to(torch.float32).contiguous()
-                back = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
-                back.copy_(found, non_blocking=True)
-            stream.synchronize()
-        out.copy_(back)
+    @torch.inference_mode()
+    def _together(self, batches, inner):
+        """Return the scores of batches that go through the GPU as one."""
+        try:
+            return self._on_gpu(batches, inner)
+        except torch.cuda.OutOfMemoryError:
+            if len(batches) > 1:  # each goes alone now; others meet in smaller numbers
+                self._take_less(sum(map(len, batches)), batches[0].shape)
+            raise
+
+    def _on_gpu(self, batches, inner):
+        stream = torch.cuda.Stream(self._target)
+        with torch.cuda.stream(stream):
+            there = [one.pin_memory().to(self._target, non_blocking=True) for one in batches]
+            with _launch, _true_float32():
+                found = self._forward(torch.cat(there), inner).to(torch.float32).contiguous()
+            back = torch.empty(found.shape, dtype=found.dtype, pin_memory=True)
+            back.copy_(found, non_blocking=True)
+        stream.synchronize()
+        return back.split([len(one) for one in batches])
 
     def _forward(self, image, inner):
         """Return the scores of the rows and columns wanted, on the device, a view."""
