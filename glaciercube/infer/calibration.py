@@ -31,7 +31,7 @@ from glaciercube.model.weights import check_weights_file
 from glaciercube.optional import load
 from glaciercube.windows import Window
 
-ENDS = ((0, 0), (1, 1), (2, 1), (2, 2), (3, 3))
+ENDS = ((0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 3))
 """How many of the first and of the last convolutions stay in float32, tried in this order: what
 enters a network and what leaves it has the widest ranges."""
 

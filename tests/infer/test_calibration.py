@@ -87,7 +87,7 @@ def test_first_and_last_layers_stay_in_float_where_that_is_needed(tmp_path, monk
 
     monkeypatch.setattr(calibration, "_quantised", quantised)
     found = calibrate(card_of("facies"), tiles()[:8], held_out=tiles()[8:12], folder=tmp_path)
-    assert tried[:3] == [((0, 0), 1e-5), ((0, 0), 0.0), ((1, 1), 1e-5)]
+    assert tried[:3] == [((0, 0), 1e-5), ((0, 0), 0.0), ((1, 0), 1e-5)]
     said = found.quantized
     assert tried[-1] == (tuple(said["float32_convolutions"]), said["outliers"])
 
