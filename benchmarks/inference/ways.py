@@ -137,6 +137,15 @@ def choose(setup: Setup, network: str) -> dict[str, Any]:
     return found | {"runtime": name, "agreement": network_told.get("agreement", 1.0)}
 
 
+def reach(setup: Setup, network: str, runtime: str) -> dict[str, Any]:
+    """Time how the effective halo of a store is measured, which is done before its first block."""
+    found: dict[str, Any] = {}
+    with clocked(found):
+        layers = layers_of(setup, network, read(setup.cube), runtime, halo="effective")
+    told = {key: layers.attrs[key] for key in ("halo", "halo_disagreement", "halo_sample_pixels")}
+    return found | {key: float(value) for key, value in told.items()}
+
+
 def _how(told):
     return told["runtime"], told["precision"]
 
@@ -159,7 +168,7 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     setup: Setup,
     network: str,
     runtime: str = "",
-    halo: str = "exact",
+    halo: int = 0,
     dates: int = 0,
     share: float = 1.0,
     cube: tuple[int, int] = (0, 0),
@@ -173,8 +182,8 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     network : str
     runtime : str
         That the store has; "" for the default, which is chosen first.
-    halo : str
-        "exact" or "effective".
+    halo : int
+        Pixels; 0 for the exact one.
     dates : int
         How many, from the first on; all if 0.
     share : float
@@ -190,7 +199,7 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
         given = read(path, time=list(given["time"].to_numpy()[:dates]))
     if runtime and warm:
         warmed(runtimes.ref_for(setup.card(network), runtime), setup.block)
-    options: dict[str, Any] = {} if halo == "exact" else {"halo": halo}
+    options: dict[str, Any] = {"halo": halo} if halo else {}
     found: dict[str, Any] = {}
     if share < 1:
         options["region"], found["touched"] = region_of(setup, share)
@@ -258,6 +267,7 @@ WAYS = {
     "speed": speed,
     "truth": truth,
     "choose": choose,
+    "reach": reach,
     "ours": ours,
     "activations": activations,
     "spread": spread,

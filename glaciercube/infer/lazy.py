@@ -322,7 +322,7 @@ def _pick(block, number, kind):
 
 def _join(reflectance, valid, positions):
     """Return the bands (time, band, y, x) that are needed, NaN where not valid."""
-    return np.where(valid, reflectance[:, list(positions)], np.float32(np.nan))
+    return np.where(valid, channels.taken(reflectance, positions, axis=1), np.float32(np.nan))
 
 
 def _direct_block(block_id: tuple[int, ...], work: Work) -> np.ndarray:

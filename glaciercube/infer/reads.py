@@ -77,7 +77,8 @@ class Read:
 
     def _normalised(self, part, work, card):
         inside = part.inside(self.window)
-        chosen = self.values[(list(channels.positions(work.bands, card)), *inside)]
+        places = channels.positions(work.bands, card)
+        chosen = channels.taken(self.values[(slice(None), *inside)], places)
         return channels.normalised(chosen, self.measured[inside], card)
 
 
@@ -130,7 +131,7 @@ class StoreReader:
         return self._known[key]
 
     def _measured(self, date, window, valid):
-        values = self._reflectance.load(date, window)[list(self._work.positions)]
+        values = channels.taken(self._reflectance.load(date, window), self._work.positions)
         return Read.of(values, valid, window, date)
 
 

@@ -7,6 +7,9 @@ import numpy as np
 from glaciercube.errors import SchemaError
 from glaciercube.model.card import ModelCard
 
+STRIP = 1 << 15
+"""Pixels at a time, so that what is between stays in the processor's cache."""
+
 
 def positions(names: Sequence[str], card: ModelCard) -> tuple[int, ...]:
     """Return where the bands of a card are among the names of a cube, in channel order.
@@ -36,6 +39,19 @@ def positions(names: Sequence[str], card: ModelCard) -> tuple[int, ...]:
     places = tuple(at for at in found if at is not None)
     _require_clear(places, have, card)
     return places
+
+
+def taken(values: np.ndarray, places: Sequence[int], axis: int = 0) -> np.ndarray:
+    """Return the bands at some places of an axis; a view if these are all, in their order.
+
+    Examples
+    --------
+    >>> taken(np.arange(3), (2, 0)).tolist()
+    [2, 0]
+    """
+    if tuple(places) == tuple(range(values.shape[axis])):
+        return values
+    return np.take(values, places, axis=axis)
 
 
 def _require_clear(places, have, card):
@@ -94,11 +110,19 @@ def normalised(chosen: np.ndarray, measured: np.ndarray, card: ModelCard) -> np.
         Elsewhere every channel becomes what the card says, 0 (the training mean) by default.
     card : ModelCard
     """
-    mean = np.array(card.mean, np.float32)[:, np.newaxis, np.newaxis]
-    std = np.array(card.std, np.float32)[:, np.newaxis, np.newaxis]
-    channels = np.subtract(chosen, mean, dtype=np.float32)
-    np.divide(channels, std, out=channels)
-    np.copyto(channels, np.float32(card.fill), where=~measured)
+    channels = np.empty(chosen.shape, np.float32)
+    fill, rows = np.float32(card.fill), max(1, STRIP // max(1, chosen.shape[-1]))
+    for start in range(0, chosen.shape[-2], rows):
+        strip = (..., slice(start, start + rows), slice(None))
+        missing = ~measured[strip]
+        missing = missing if missing.any() else None
+        for channel, values, mean, std in zip(
+            channels, chosen, np.float32(card.mean), np.float32(card.std), strict=True
+        ):
+            np.subtract(values[strip], mean, out=channel[strip], dtype=np.float32)
+            np.divide(channel[strip], std, out=channel[strip])
+            if missing is not None:
+                np.copyto(channel[strip], fill, where=missing)
     return channels
 
 
