@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from shutil import rmtree
 from typing import Any
 from unittest.mock import patch
@@ -191,14 +192,17 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     cube : tuple of int
         Size and dates of another cube than the usual one.
     warm : bool
-        Whether the runtime, if it is named, is loaded before the clock runs.
+        Whether the runtime, if it is named, is loaded before the clock runs, and has seen tiles
+        of the sizes to come, as the floor's has.
     """
     path = setup.cube_of(*cube) if cube[0] else setup.cube
     given = read(path)
     if dates:
         given = read(path, time=list(given["time"].to_numpy()[:dates]))
     if runtime and warm:
-        warmed(runtimes.ref_for(setup.card(network), runtime), setup.block)
+        reach = halo or setup.card(network).halo
+        for rows, columns in product((setup.block + reach, setup.block + 2 * reach), repeat=2):
+            warmed(runtimes.ref_for(setup.card(network), runtime), rows, columns)
     options: dict[str, Any] = {"halo": halo} if halo else {}
     found: dict[str, Any] = {}
     if share < 1:
@@ -246,7 +250,8 @@ def spread(setup: Setup, network: str, runtime: str, workers: int) -> dict[str, 
     ref = runtimes.ref_for(card, runtime)
     found: dict[str, Any] = {}
     with local_client(demand, workers=workers, threads=1) as client:
-        client.run(warmed, ref, setup.block + 2 * setup.card(network).halo)
+        side = setup.block + 2 * setup.card(network).halo
+        client.run(warmed, ref, side, side)
         before = sum(client.run(time.process_time).values())
         with clocked(found):
             write(layers_of(setup, network, read(setup.cube), runtime), target)
@@ -255,9 +260,9 @@ def spread(setup: Setup, network: str, runtime: str, workers: int) -> dict[str, 
     return found
 
 
-def warmed(ref: ModelRef, side: int) -> str:
+def warmed(ref: ModelRef, rows: int, columns: int) -> str:
     """Load a network and run it once; in a worker."""
-    tile = np.zeros((1, len(ref.card.bands), side, side), np.float32)
+    tile = np.zeros((1, len(ref.card.bands), rows, columns), np.float32)
     runtimes.runtime_of(ref).scores(tile, whole(tile))
     return str(threads.policy())
 
