@@ -29,7 +29,7 @@ class Setup:
     """That the U-Net is trained for."""
 
     peer_dates: int = 1
-    """Dates that the peers, and ours beside them, are given."""
+    """Dates that the peers are given."""
 
     networks: tuple[str, ...] = NETWORKS
     """That are timed."""
