@@ -110,18 +110,17 @@ def normalised(chosen: np.ndarray, measured: np.ndarray, card: ModelCard) -> np.
         Elsewhere every channel becomes what the card says, 0 (the training mean) by default.
     card : ModelCard
     """
+    means, deviations = np.array(card.mean, np.float32), np.array(card.std, np.float32)
     channels = np.empty(chosen.shape, np.float32)
     fill, rows = np.float32(card.fill), max(1, STRIP // max(1, chosen.shape[-1]))
     for start in range(0, chosen.shape[-2], rows):
         strip = (..., slice(start, start + rows), slice(None))
         missing = ~measured[strip]
-        missing = missing if missing.any() else None
-        for channel, values, mean, std in zip(
-            channels, chosen, np.float32(card.mean), np.float32(card.std), strict=True
-        ):
+        some = bool(missing.any())
+        for channel, values, mean, std in zip(channels, chosen, means, deviations, strict=True):
             np.subtract(values[strip], mean, out=channel[strip], dtype=np.float32)
             np.divide(channel[strip], std, out=channel[strip])
-            if missing is not None:
+            if some:
                 np.copyto(channel[strip], fill, where=missing)
     return channels
 
