@@ -20,8 +20,8 @@ from torch import nn
 from glaciercube.errors import GlacierCubeError
 from glaciercube.infer import threads
 from glaciercube.infer.carriers import carried
-from glaciercube.infer.gathering import Gathering
 from glaciercube.infer.runtime_fusion import channels_last, fused
+from glaciercube.infer.runtime_gathering import Gathering
 from glaciercube.infer.runtimes import require_size
 from glaciercube.model import registry
 from glaciercube.model.reference import ModelRef

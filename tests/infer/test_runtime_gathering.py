@@ -11,7 +11,7 @@ from cards import make_card
 from torch import nn
 
 from glaciercube.errors import GlacierCubeError
-from glaciercube.infer.gathering import Gathering
+from glaciercube.infer.runtime_gathering import Gathering
 from glaciercube.infer.runtime_torch import TorchRuntime
 from glaciercube.infer.runtimes import ref_for, runtime_of
 from glaciercube.model import networks
