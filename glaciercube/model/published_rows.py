@@ -38,6 +38,16 @@ _RADAR = "Conv3DResUNetEncoder.0/residual_with_projection.0/dense.0/kernel"
 _POOLING = "Conv3DResUNetEncoder.0/temporal_weighted_pooling.0/conv3d.0/kernel"
 
 
+def _no_words(given: Arguments) -> tuple[str, ...]:
+    """Return no further words, whatever the arguments."""
+    return ()
+
+
+def _no_window(given: Arguments) -> int:
+    """Return that images of any size are taken, whatever the arguments."""
+    return 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """One network as its authors published it."""
@@ -64,10 +74,10 @@ class Published:
     variant_of: Callable[[Arguments], str]
     """Key in `published_inspections.FOUND`."""
 
-    words_of: Callable[[Arguments], tuple[str, ...]] = lambda given: ()
+    words_of: Callable[[Arguments], tuple[str, ...]] = _no_words
     """Of the name of a card, beside that of the file."""
 
-    window_of: Callable[[Arguments], int] = lambda given: 0
+    window_of: Callable[[Arguments], int] = _no_window
     """Side of the windows (pixels); 0 if it is exact."""
 
     features: tuple[str, ...]
