@@ -169,7 +169,7 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     setup: Setup,
     network: str,
     runtime: str = "",
-    halo: int = 0,
+    halo: int | None = None,
     dates: int = 0,
     share: float = 1.0,
     cube: tuple[int, int] = (0, 0),
@@ -183,8 +183,8 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     network : str
     runtime : str
         That the store has; "" for the default, which is chosen first.
-    halo : int
-        Pixels; 0 for the exact one.
+    halo : int, optional
+        Pixels; the exact one by default.
     dates : int
         How many, from the first on; all if 0.
     share : float
@@ -200,10 +200,10 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     if dates:
         given = read(path, time=list(given["time"].to_numpy()[:dates]))
     if runtime and warm:
-        reach = halo or setup.card(network).halo
+        reach = setup.card(network).halo if halo is None else halo
         for rows, columns in product((setup.block + reach, setup.block + 2 * reach), repeat=2):
             warmed(runtimes.ref_for(setup.card(network), runtime), rows, columns)
-    options: dict[str, Any] = {"halo": halo} if halo else {}
+    options: dict[str, Any] = {} if halo is None else {"halo": halo}
     found: dict[str, Any] = {}
     if share < 1:
         options["region"], found["touched"] = region_of(setup, share)
