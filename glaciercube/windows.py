@@ -10,6 +10,9 @@ NOISE = 1e-3
 """A pixel edge this close below the middle between two lattice lines counts as in the middle
 (pixels): grids that lie half a pixel off are common, and floats must not tear them apart."""
 
+STRIP = 1 << 15
+"""Pixels worked on at a time, so that what is between stays in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -241,3 +244,15 @@ def _starts(start, stop, size, step, offset):
 
 def _nearest(position):
     return math.floor(position + 0.5 + NOISE)
+
+
+def strips(shape: Sequence[int], pixels: int = STRIP) -> list[slice]:
+    """Return the rows of an image in strips of some pixels, one row at least.
+
+    Examples
+    --------
+    >>> strips((5, 10), 20)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    rows = max(1, pixels // max(1, shape[1]))
+    return [slice(start, start + rows) for start in range(0, shape[0], rows)]

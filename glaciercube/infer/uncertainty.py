@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glaciercube.errors import SchemaError
+from glaciercube.windows import strips
 
 MEMBERS = 255
 """More would overflow the sums of 32 bits."""
@@ -21,9 +22,6 @@ _ENTROPY_STEPS = np.float32(2**30)
 
 _TINY = np.float32(1e-30)
 """Probabilities below this count as it in the logarithm: p log p is 0 there."""
-
-_STRIP = 1 << 15
-"""Pixels at a time, so that what is between stays in the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,7 @@ class Members:
         if self.count == MEMBERS:
             raise SchemaError(f"at most {MEMBERS} members can be summed, found one more")
         self.count += 1
-        for rows in _strips(probability.shape[1:]):
+        for rows in strips(probability.shape[1:]):
             steps = np.multiply(probability[:, rows], _STEPS, dtype=np.float32, order="C")
             np.rint(steps, out=steps)
             entropy = _entropy(steps * (1 / _STEPS))
@@ -157,7 +155,7 @@ def entropy_of(probability: np.ndarray) -> np.ndarray:
     array([[0.6931, 0.    ]], dtype=float32)
     """
     out = np.empty(probability.shape[1:], np.float32)
-    for rows in _strips(out.shape):
+    for rows in strips(out.shape):
         out[rows] = _entropy(probability[:, rows])
     return out
 
@@ -184,11 +182,6 @@ def share_of_largest(nats: np.ndarray, categories: int) -> np.ndarray:
     """
     share = nats * np.float32(1 / math.log(max(2, categories)))
     return np.minimum(share, np.float32(1), out=share)
-
-
-def _strips(shape):
-    rows = max(1, _STRIP // max(1, shape[1]))
-    return [slice(start, start + rows) for start in range(0, shape[0], rows)]
 
 
 def _entropy(part):

@@ -6,9 +6,7 @@ import numpy as np
 
 from glaciercube.errors import SchemaError
 from glaciercube.model.card import ModelCard
-
-STRIP = 1 << 15
-"""Pixels at a time, so that what is between stays in the processor's cache."""
+from glaciercube.windows import strips
 
 
 def positions(names: Sequence[str], card: ModelCard) -> tuple[int, ...]:
@@ -112,16 +110,14 @@ def normalised(chosen: np.ndarray, measured: np.ndarray, card: ModelCard) -> np.
     """
     means, deviations = np.array(card.mean, np.float32), np.array(card.std, np.float32)
     channels = np.empty(chosen.shape, np.float32)
-    fill, rows = np.float32(card.fill), max(1, STRIP // max(1, chosen.shape[-1]))
-    for start in range(0, chosen.shape[-2], rows):
-        strip = (..., slice(start, start + rows), slice(None))
-        missing = ~measured[strip]
+    for rows in strips(chosen.shape[1:]):
+        missing = ~measured[rows]
         some = bool(missing.any())
         for channel, values, mean, std in zip(channels, chosen, means, deviations, strict=True):
-            np.subtract(values[strip], mean, out=channel[strip], dtype=np.float32)
-            np.divide(channel[strip], std, out=channel[strip])
+            np.subtract(values[rows], mean, out=channel[rows], dtype=np.float32)
+            np.divide(channel[rows], std, out=channel[rows])
             if some:
-                np.copyto(channel[strip], fill, where=missing)
+                np.copyto(channel[rows], np.float32(card.fill), where=missing)
     return channels
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glaciercube import radiometry, schema
-from glaciercube.windows import Window
+from glaciercube.windows import Window, strips
 
 LAYOUT_VERSION = 2
 """Of the files on disk; a newer one is refused by name."""
@@ -91,10 +91,9 @@ class Stored:
         if self.scale_factor is None or self.add_offset is None or self.fill is None:
             return np.ascontiguousarray(values, dtype=self.codes), 0
         codes, beyond = np.empty(values.shape, self.codes), 0
-        strip = max(1, STRIP // values.shape[-1])
         for index in np.ndindex(values.shape[:-2]):
-            for row in range(0, values.shape[-2], strip):
-                rows = (*index, slice(row, row + strip))
+            for strip in strips(values.shape[-2:], STRIP):
+                rows = (*index, strip)
                 codes[rows], more = radiometry.pack_counted(
                     values[rows], self.codes, self.scale_factor, self.add_offset, int(self.fill)
                 )
