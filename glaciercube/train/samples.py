@@ -29,6 +29,16 @@ class Patches:
     bands: tuple[str, ...]
     categories: tuple[str, ...]
 
+    weights: np.ndarray | None = None
+    """(patch, y, x), float32: how far each label is trusted (1), 0 to 1; all alike if None."""
+
+    groups: tuple[str, ...] = ()
+    """Of each patch, what it shares with patches that must not be split from it: its glacier,
+    region or block of dates; empty if that is not known."""
+
+    places: tuple[str, ...] = ()
+    """Of each patch, where and when it was seen, to be read in a message; empty if not known."""
+
 
 def make_patches(
     scenes: Sequence[xr.Dataset],
