@@ -16,7 +16,7 @@ from glaciercube.infer.work import PROBABILITY, Work, measured_share, parts_of
 from glaciercube.model.card import ModelCard
 from glaciercube.model.reference import ModelRef
 from glaciercube.schema import NODATA
-from glaciercube.windows import Window
+from glaciercube.windows import Window, strips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,17 +218,20 @@ def _softmax(scores: np.ndarray, card: ModelCard) -> np.ndarray:
     In NumPy, category after category: torch shares a softmax out among its threads, and their
     number shows in the last bits.
     """
-    scores /= np.float32(card.temperature)
-    highest = scores.max(axis=1, keepdims=True)
-    if not np.isfinite(highest).all():
-        raise WeightsError(
-            f"the network of {card.name!r} must give finite scores, found NaN or infinity for "
-            "finite input; its weights or its precision do not fit: take runtime='torch', or "
-            "train again"
-        )
-    scores -= highest
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=1, keepdims=True)
+    for image in scores:
+        for rows in strips(image.shape[1:]):
+            part = image[:, rows]
+            part /= np.float32(card.temperature)
+            highest = part.max(axis=0)
+            if not np.isfinite(highest).all():
+                raise WeightsError(
+                    f"the network of {card.name!r} must give finite scores, found NaN or infinity "
+                    "for finite input; its weights or its precision do not fit: take "
+                    "runtime='torch', or train again"
+                )
+            part -= highest
+            np.exp(part, out=part)
+            part /= part.sum(axis=0)
     return scores
 
 
@@ -238,7 +241,10 @@ def _highest(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Several times as fast as `argmax` along the first axis.
     """
     number, best = np.zeros(probability.shape[1:], np.uint8), probability[0].copy()
-    for place, share in enumerate(probability[1:], start=1):
-        np.copyto(number, np.uint8(place), where=share > best)
-        np.maximum(best, share, out=best)
+    for rows in strips(number.shape):
+        found, highest = number[rows], best[rows]
+        for place, share in enumerate(probability[1:, rows], start=1):
+            # arithmetic, not a choice by a mask: its time does not depend on the image
+            found += (share > highest).view(np.uint8) * (np.uint8(place) - found)
+            np.maximum(highest, share, out=highest)
     return number, best

@@ -118,7 +118,13 @@ class Stored:
         if self.scale_factor is None or self.add_offset is None or self.fill is None:
             return codes.astype(self.dtype, copy=False)
         table = _table(self.codes, self.scale_factor, self.add_offset, int(self.fill))
-        return table[codes]
+        values = np.empty(codes.shape, table.dtype)
+        flat, out = np.ravel(codes), values.reshape(-1)
+        for start in range(0, flat.size, STRIP):
+            part = slice(start, start + STRIP)
+            # "clip" never clips, the table has every code: it spares a copy of the places
+            np.take(table, flat[part], mode="clip", out=out[part])
+        return values
 
     def is_blank(self, codes: np.ndarray) -> bool:
         """Say whether no pixel holds a value."""
