@@ -193,16 +193,12 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
         Size and dates of another cube than the usual one.
     warm : bool
         Whether the runtime, if it is named, is loaded before the clock runs, and has seen tiles
-        of the sizes to come, as the floor's has.
+        of the sizes to come, as the floor's has; and the file of the weights is checked.
     """
     path = setup.cube_of(*cube) if cube[0] else setup.cube
     given = read(path)
     if dates:
         given = read(path, time=list(given["time"].to_numpy()[:dates]))
-    if runtime and warm:
-        reach = setup.card(network).halo if halo is None else halo
-        for rows, columns in product((setup.block + reach, setup.block + 2 * reach), repeat=2):
-            warmed(runtimes.ref_for(setup.card(network), runtime), rows, columns)
     options: dict[str, Any] = {} if halo is None else {"halo": halo}
     found: dict[str, Any] = {}
     if share < 1:
@@ -210,6 +206,10 @@ def ours(  # noqa: PLR0913 - each figure varies one of them
     name = f"{network}-{runtime or 'default'}-{halo}-{share}"
     target = setup.result(name).with_suffix(".zarr")
     rmtree(target, ignore_errors=True)
+    if runtime and warm:
+        reach = setup.card(network).halo if halo is None else halo
+        warmed(runtimes.ref_for(setup.card(network), runtime), setup.block, reach)
+        layers_of(setup, network, given, runtime, **options)  # reads and checks its weights' file
     with counted() as shapes, clocked(found):
         layers = layers_of(setup, network, given, runtime, **options)
         report = write(layers, target)
@@ -250,8 +250,7 @@ def spread(setup: Setup, network: str, runtime: str, workers: int) -> dict[str, 
     ref = runtimes.ref_for(card, runtime)
     found: dict[str, Any] = {}
     with local_client(demand, workers=workers, threads=1) as client:
-        side = setup.block + 2 * setup.card(network).halo
-        client.run(warmed, ref, side, side)
+        client.run(warmed, ref, setup.block, card.halo)
         before = sum(client.run(time.process_time).values())
         with clocked(found):
             write(layers_of(setup, network, read(setup.cube), runtime), target)
@@ -260,10 +259,12 @@ def spread(setup: Setup, network: str, runtime: str, workers: int) -> dict[str, 
     return found
 
 
-def warmed(ref: ModelRef, rows: int, columns: int) -> str:
-    """Load a network and run it once; in a worker."""
-    tile = np.zeros((1, len(ref.card.bands), rows, columns), np.float32)
-    runtimes.runtime_of(ref).scores(tile, whole(tile))
+def warmed(ref: ModelRef, block: int, halo: int) -> str:
+    """Load a network and run it once on each size of tile to come; in a worker or here."""
+    run = runtimes.runtime_of(ref).scores
+    for rows, columns in product((block + halo, block + 2 * halo), repeat=2):
+        tile = np.zeros((1, len(ref.card.bands), rows, columns), np.float32)
+        run(tile, whole(tile))
     return str(threads.policy())
 
 
